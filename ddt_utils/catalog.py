@@ -1,0 +1,151 @@
+r"""The book's landscapes, each as a :class:`~ddt_utils.landscape.Landscape`.
+
+Minima are called a, saddles b, and the barrier is :math:`\Delta L = L(b) - L(a)`. Curvatures are
+second derivatives of the loss: :math:`H_a > 0` at a minimum and :math:`H_b < 0` at a saddle; where a
+function asks for the curvature of a saddle it means :math:`|H_b|`.
+"""
+
+from __future__ import annotations
+
+import sympy as sp
+
+from ddt_utils.landscape import Landscape
+
+_x, _y = sp.symbols("x y", real=True)
+
+
+def quartic() -> Landscape:
+    r"""The symmetric double well :math:`L = x^4/4 - x^2/2`.
+
+    Minima at ±1 with curvature 2, a saddle at 0 with curvature −1, barrier 1/4.
+    """
+    return Landscape(_x**4 / 4 - _x**2 / 2, (_x,), name="quartic double well", box=((-2, 2),))
+
+
+def tilted_quartic(tilt) -> Landscape:
+    r"""The tilted double well :math:`L = x^4/4 - x^2/2 + \text{tilt}\cdot x`.
+
+    The left valley is the deeper one for a positive tilt.
+
+    Raises:
+        ValueError: \|tilt\| is at least :math:`2/(3\sqrt3)`, where the second valley disappears.
+    """
+    limit = 2 / (3 * sp.sqrt(3))
+    if not abs(tilt) < limit:
+        raise ValueError(
+            f"|tilt| must be below 2/(3√3) = {float(limit):.4f}, got {tilt}; "
+            "a larger tilt leaves one valley only"
+        )
+    loss = _x**4 / 4 - _x**2 / 2 + sp.sympify(tilt) * _x
+    return Landscape(loss, (_x,), name=f"quartic tilted by {tilt}", box=((-2, 2),))
+
+
+def _flank(curvature_minimum, curvature_saddle, barrier):
+    """Distances of the junction and of the minimum from the saddle, slopes matched."""
+    fraction = curvature_saddle / (curvature_minimum + curvature_saddle)  # s of the paper
+    junction = sp.sqrt(2 * (1 - fraction) * barrier / curvature_saddle)
+    minimum = junction + sp.sqrt(2 * fraction * barrier / curvature_minimum)
+    return junction, minimum
+
+
+def _positive(**parameters):
+    for name, value in parameters.items():
+        if not sp.sympify(value) > 0:
+            raise ValueError(
+                f"{name} must be positive, got {value}; curvatures of saddles are given as |H_b|"
+            )
+    return (sp.nsimplify(value) for value in parameters.values())
+
+
+def two_valleys(*, sharp, flat, saddle, barrier) -> Landscape:
+    r"""Two parabolic valleys of equal depth, a sharp one at x < 0 and a flat one at x > 0.
+
+    The crest is the parabola :math:`\Delta L - |H_b| x^2/2` around x = 0, joined to each valley
+    :math:`H_a (x - a)^2/2` where the slopes match. On each side the part of the barrier that lies
+    on the valley's own parabola is :math:`s = |H_b|/(H_a + |H_b|)`.
+
+    Args:
+        sharp: curvature of the valley on the left.
+        flat: curvature of the valley on the right.
+        saddle: the curvature |H_b| of the crest.
+        barrier: the height ΔL of the crest above both minima.
+    """
+    sharp, flat, saddle, barrier = _positive(sharp=sharp, flat=flat, saddle=saddle, barrier=barrier)
+    left_junction, left = _flank(sharp, saddle, barrier)
+    right_junction, right = _flank(flat, saddle, barrier)
+    loss = sp.Piecewise(
+        (sharp * (_x + left) ** 2 / 2, _x < -left_junction),
+        (barrier - saddle * _x**2 / 2, _x < right_junction),
+        (flat * (_x - right) ** 2 / 2, True),
+    )
+    reach = tuple(float(d + sp.sqrt(2 * barrier * 2 / h)) for d, h in ((left, sharp), (right, flat)))
+    return Landscape(
+        loss, (_x,), name="two valleys of equal depth", box=((-reach[0], reach[1]),)
+    )
+
+
+def piecewise_well(*, curvature_minimum, curvature_saddle, barrier) -> Landscape:
+    r"""The piecewise-quadratic double well on which the paper's exponent is exact.
+
+    Mirror-symmetric: minima of curvature :math:`H_a` at ±b, a saddle of curvature
+    :math:`-|H_b|` at 0, and :math:`s = |H_b|/(H_a + |H_b|)`. The curvature is one of two constants
+    everywhere, so noise proportional to it has one of two temperatures.
+    """
+    well = two_valleys(
+        sharp=curvature_minimum, flat=curvature_minimum, saddle=curvature_saddle, barrier=barrier
+    )
+    return Landscape(well.expression, well.variables, name="piecewise-quadratic well", box=well.box)
+
+
+def rotated_double_well(*, angle=sp.pi / 6, stiffness=2) -> Landscape:
+    r"""A double well in the plane whose escape direction is turned by ``angle``.
+
+    :math:`L = u^4/4 - u^2/2 + \text{stiffness}(u)\, v^2/2` with (u, v) the plane turned by the
+    angle; ``stiffness`` may be a number or a SymPy expression in ``Symbol("u", real=True)``, which
+    makes the transverse curvature at the saddle (u = 0) differ from that at the minima (u = ±1).
+    """
+    u, v = sp.symbols("u v", real=True)
+    loss = u**4 / 4 - u**2 / 2 + sp.sympify(stiffness) * v**2 / 2
+    turned = {
+        u: sp.cos(angle) * _x + sp.sin(angle) * _y,
+        v: -sp.sin(angle) * _x + sp.cos(angle) * _y,
+    }
+    return Landscape(
+        loss.subs(turned, simultaneous=True), (_x, _y), name="rotated double well",
+        box=((-2, 2), (-2, 2)),
+    )
+
+
+def mueller_brown(*, scale=1) -> Landscape:
+    r"""The Müller–Brown surface, times ``scale``: three minima, two saddles and a curved path.
+
+    Source: Müller and Brown, Theoretica Chimica Acta 53, 75 (1979). In its own units the barriers
+    are of order 100; ``scale=sympy.Rational(1, 100)`` makes them of order 1.
+    """
+    amplitude = (-200, -100, -170, 15)
+    a = (-1, -1, sp.Rational(-13, 2), sp.Rational(7, 10))
+    b = (0, 0, 11, sp.Rational(3, 5))
+    c = (-10, -10, sp.Rational(-13, 2), sp.Rational(7, 10))
+    x0, y0 = (1, 0, sp.Rational(-1, 2), -1), (0, sp.Rational(1, 2), sp.Rational(3, 2), 1)
+    loss = sum(
+        A * sp.exp(p * (_x - u) ** 2 + q * (_x - u) * (_y - w) + r * (_y - w) ** 2)
+        for A, p, q, r, u, w in zip(amplitude, a, b, c, x0, y0, strict=True)
+    )
+    return Landscape(
+        sp.sympify(scale) * loss, (_x, _y), name="Müller–Brown", box=((-1.5, 1.2), (-0.2, 2.0))
+    )
+
+
+def styblinski_tang(*, dimension=10) -> Landscape:
+    r"""The Styblinski–Tang function :math:`\frac12\sum_i (\theta_i^4 - 16\theta_i^2 + 5\theta_i)`.
+
+    The coordinates are independent; each has a global minimum near −2.904, a maximum near 0.157 and
+    a local minimum near 2.747, so there are :math:`2^n` minima and :math:`n\,2^{n-1}` saddles.
+    """
+    if not (isinstance(dimension, int) and dimension >= 1):
+        raise ValueError(f"dimension must be a positive integer, got {dimension!r}")
+    theta = tuple(sp.Symbol(f"theta_{i}", real=True) for i in range(1, dimension + 1))
+    loss = sum((t**4 - 16 * t**2 + 5 * t) / 2 for t in theta)
+    return Landscape(
+        loss, theta, name=f"Styblinski–Tang in {dimension} dimensions", box=((-4, 4),) * dimension
+    )
