@@ -78,10 +78,10 @@ def two_valleys(*, sharp, flat, saddle, barrier) -> Landscape:
         (barrier - saddle * _x**2 / 2, _x < right_junction),
         (flat * (_x - right) ** 2 / 2, True),
     )
-    reach = tuple(float(d + sp.sqrt(2 * barrier * 2 / h)) for d, h in ((left, sharp), (right, flat)))
-    return Landscape(
-        loss, (_x,), name="two valleys of equal depth", box=((-reach[0], reach[1]),)
+    reach = tuple(
+        float(d + sp.sqrt(2 * barrier * 2 / h)) for d, h in ((left, sharp), (right, flat))
     )
+    return Landscape(loss, (_x,), name="two valleys of equal depth", box=((-reach[0], reach[1]),))
 
 
 def piecewise_well(*, curvature_minimum, curvature_saddle, barrier) -> Landscape:
@@ -111,7 +111,9 @@ def rotated_double_well(*, angle=sp.pi / 6, stiffness=2) -> Landscape:
         v: -sp.sin(angle) * _x + sp.cos(angle) * _y,
     }
     return Landscape(
-        loss.subs(turned, simultaneous=True), (_x, _y), name="rotated double well",
+        loss.subs(turned, simultaneous=True),
+        (_x, _y),
+        name="rotated double well",
         box=((-2, 2), (-2, 2)),
     )
 

@@ -106,15 +106,15 @@ class Landscape:
         Raises:
             ValueError: not one coordinate per variable, or a coordinate is NaN.
         """
-        return self._evaluate((self.expression,), coordinates)[0]
+        return self.evaluate((self.expression,), *coordinates)[..., 0]
 
     def gradient(self, *coordinates) -> np.ndarray:
         """The gradient at points given as for :meth:`value`; shape (..., n)."""
-        return np.stack(self._evaluate(tuple(self.gradient_expression), coordinates), axis=-1)
+        return self.evaluate(tuple(self.gradient_expression), *coordinates)
 
     def hessian(self, *coordinates) -> np.ndarray:
         """The Hessian at points given as for :meth:`value`; shape (..., n, n)."""
-        flat = np.stack(self._evaluate(tuple(self.hessian_expression), coordinates), axis=-1)
+        flat = self.evaluate(tuple(self.hessian_expression), *coordinates)
         return flat.reshape(flat.shape[:-1] + (self.dimension, self.dimension))
 
     def derivative(self, x, order: int = 1) -> np.ndarray:
@@ -129,7 +129,7 @@ class Landscape:
                 "use gradient and hessian"
             )
         expression = _differentiate(self.expression, self.variables[0], order)
-        return self._evaluate((expression,), (x,))[0]
+        return self.evaluate((expression,), x)[..., 0]
 
     def torch_value(self, *coordinates):
         """The loss as a differentiable PyTorch function of n tensors that broadcast to (...).
@@ -142,8 +142,10 @@ class Landscape:
         self._check_count(coordinates)
         shape = torch.broadcast_shapes(*(c.shape for c in coordinates))
         value = _torch_function(self.expression, self.variables)(*coordinates)
-        return value.expand(shape) if torch.is_tensor(value) else coordinates[0].new_full(
-            shape, float(value)
+        return (
+            value.expand(shape)
+            if torch.is_tensor(value)
+            else coordinates[0].new_full(shape, float(value))
         )
 
     def rescaled(self, sharpness) -> Landscape:
@@ -162,14 +164,15 @@ class Landscape:
         box = tuple((a / float(root), b / float(root)) for a, b in self.box)
         return Landscape(scaled, self.variables, name=f"{self.name}, k = {sharpness}", box=box)
 
-    def _check_count(self, coordinates):
-        if len(coordinates) != self.dimension:
-            raise ValueError(
-                f"{self.name} takes one coordinate per variable, {self.dimension} in all, "
-                f"got {len(coordinates)}; write value(x, y), not value(points)"
-            )
+    def evaluate(self, expressions, *coordinates) -> np.ndarray:
+        """Any SymPy expressions in the variables, at points given as for :meth:`value`.
 
-    def _evaluate(self, expressions, coordinates):
+        Args:
+            expressions: a tuple of m SymPy expressions.
+
+        Returns:
+            Shape (..., m), float64.
+        """
         self._check_count(coordinates)
         arrays = np.broadcast_arrays(*(np.asarray(c, dtype=float) for c in coordinates))
         if any(np.isnan(a).any() for a in arrays):
@@ -177,8 +180,15 @@ class Landscape:
                 f"coordinates must be numbers, got NaN for {self.name}; "
                 "mask missing points before evaluating"
             )
-        values = _numpy_function(expressions, self.variables)(*arrays)
-        return [np.broadcast_to(v, arrays[0].shape).astype(float) for v in values]
+        values = _numpy_function(tuple(expressions), self.variables)(*arrays)
+        return np.stack([np.broadcast_to(v, arrays[0].shape) for v in values], -1).astype(float)
+
+    def _check_count(self, coordinates):
+        if len(coordinates) != self.dimension:
+            raise ValueError(
+                f"{self.name} takes one coordinate per variable, {self.dimension} in all, "
+                f"got {len(coordinates)}; write value(x, y), not value(points)"
+            )
 
 
 @lru_cache(maxsize=512)
@@ -245,4 +255,6 @@ def _torch_printer():
         def _module_format(self, fqn, register=True):
             return super()._module_format(fqn, register).rsplit(".", 1)[-1]
 
-    return Printer({"fully_qualified_modules": False, "inline": True, "allow_unknown_functions": True})
+    return Printer(
+        {"fully_qualified_modules": False, "inline": True, "allow_unknown_functions": True}
+    )
