@@ -32,7 +32,7 @@ class Prediction:
         ...     curvature_minimum=2.0, curvature_saddle=1.0, barrier=0.25, diffusion=0.05
         ... )
         >>> round(float(p), 2)
-        659.39
+        659.38
     """
 
     value: float | np.ndarray
