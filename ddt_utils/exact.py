@@ -216,7 +216,6 @@ class _Problem:
             for k in np.flatnonzero(sign[:-1] * sign[1:] < 0):
                 found.append(brentq(value, grid[k], grid[k + 1], xtol=1e-14))
         d = self.diffusion(grid)
-        floor = 1e-10 * d.max()
         for k in np.flatnonzero((d[1:-1] < d[:-2]) & (d[1:-1] < d[2:])) + 1:
             dip = minimize_scalar(
                 lambda x: float(self.noise.diffusion(self.landscape, x)[0, 0]),
@@ -224,9 +223,10 @@ class _Problem:
                 method="bounded",
                 options={"xatol": 1e-13},
             )
-            if dip.fun < floor:
-                _reject_diffusion(dip.x, dip.fun)
             found.append(dip.x)
+        for point, lowest in zip(found, self.diffusion(np.array(found)), strict=True):
+            if lowest < 1e-10 * d.max():
+                _reject_diffusion(point, lowest)
         return found
 
 
@@ -358,7 +358,7 @@ def _march(problem, position, end, width):
             target = end
         half = (target - position) / 2
         nodes = position + half * (1 + _NODES)
-        if abs(half) < smallest or len(edges) > 5000:
+        if abs(half) < smallest or len(edges) > 20000:
             raise ArithmeticError(
                 f"L'/D is too steep to integrate near x = {position:.6g}, where D = "
                 f"{float(problem.diffusion(nodes[0])):.3g}: the noise nearly vanishes there, or "

@@ -1,0 +1,288 @@
+"""Exact escape times against closed forms, mpmath, and an ODE solver that knows no quadrature."""
+
+import mpmath as mp
+import numpy as np
+import pytest
+import sympy as sp
+from scipy.integrate import solve_bvp
+
+from ddt_utils import catalog
+from ddt_utils.exact import mean_first_passage_time, splitting_probability, stationary_density
+from ddt_utils.landscape import Landscape
+from ddt_utils.noise import HessianNoise, StateDependentNoise, WhiteNoise
+
+x = catalog.quartic().variables[0]
+ALPHA = {"ito": 0, "stratonovich": sp.Rational(1, 2), "isothermal": 1}
+
+
+def landscape(expression, box=(-2, 2)):
+    return Landscape(sp.sympify(expression), (x,), name="test", box=(box,))
+
+
+def double_integral(potential, diffusion, alpha, start, end, panels):
+    """∫ s(y) ∫ m(z) dz dy with 18 digits, as the page writes it; Φ given in closed form."""
+    with mp.workdps(18):
+        alpha = mp.mpf(alpha.p) / alpha.q if isinstance(alpha, sp.Rational) else mp.mpf(alpha)
+        scale = sp.lambdify(x, sp.exp(potential) * diffusion ** (-sp.nsimplify(alpha)), "mpmath")
+        speed = sp.lambdify(
+            x, sp.exp(-potential) / diffusion ** (1 - sp.nsimplify(alpha)), "mpmath"
+        )
+        tail = mp.quad(speed, [-6, -4, -3, -2, -1.5, -1, start])
+
+        def outer(y):
+            return scale(y) * (tail + mp.quad(speed, [start, y]))
+
+        return float(mp.quad(outer, mp.linspace(start, end, panels + 1)))
+
+
+@pytest.mark.parametrize("height", [1, 3])
+def test_white_noise_against_mpmath(height):
+    diffusion = sp.Rational(1, 4 * height)
+    well = catalog.quartic()
+    truth = double_integral(well.expression / diffusion, diffusion, 0, -1, 0, 6)
+    time = mean_first_passage_time(well, WhiteNoise(float(diffusion)), start=-1, upper=0)
+    assert time == pytest.approx(truth, rel=1e-11)
+
+
+@pytest.mark.parametrize("convention", sorted(ALPHA))
+def test_conventions_against_mpmath(convention):
+    diffusion = (1 + x**2) / 25
+    potential = 25 * (x**2 / 2 - sp.log(1 + x**2))
+    assert sp.simplify(sp.diff(potential, x) - (x**3 - x) / diffusion) == 0
+    truth = double_integral(potential, diffusion, sp.Rational(ALPHA[convention]), -1, 0, 6)
+    noise = StateDependentNoise(diffusion)
+    time = mean_first_passage_time(
+        catalog.quartic(), noise, start=-1, upper=0, convention=convention
+    )
+    assert time == pytest.approx(truth, rel=1e-11)
+
+
+def test_conventions_differ_in_the_prefactor_as_the_diffusion_does():
+    """Ito over isothermal tends to D(b)/D(a) to the power one: here 1/2."""
+    noise = StateDependentNoise((1 + x**2) / 200)
+    times = {
+        c: mean_first_passage_time(catalog.quartic(), noise, start=-1, upper=1, convention=c)
+        for c in ALPHA
+    }
+    assert times["ito"] / times["isothermal"] == pytest.approx(0.5, rel=0.02)
+    assert times["stratonovich"] / times["isothermal"] == pytest.approx(0.5**0.5, rel=0.02)
+
+
+def test_free_diffusion():
+    flat, white = landscape(0 * x), WhiteNoise(0.3)
+    both = mean_first_passage_time(flat, white, start=0.2, lower=-1, upper=1)
+    assert both == pytest.approx((1 - 0.2) * (1 + 0.2) / (2 * 0.3), rel=1e-12)
+    wall = mean_first_passage_time(flat, white, start=0.2, reflecting=-1, upper=1)
+    assert wall == pytest.approx((2**2 - 1.2**2) / (2 * 0.3), rel=1e-12)
+    mirrored = mean_first_passage_time(flat, white, start=-0.2, lower=-1, reflecting=1)
+    assert mirrored == pytest.approx(wall, rel=1e-13)
+
+
+@pytest.mark.parametrize("slope", [0.7, 40.0])
+def test_uphill_from_a_wall(slope):
+    time = mean_first_passage_time(
+        landscape(slope * x), WhiteNoise(0.5), start=0, reflecting=0, upper=1
+    )
+    ratio = slope / 0.5
+    assert time == pytest.approx((np.expm1(ratio) / ratio - 1) / slope, rel=1e-11)
+
+
+@pytest.mark.parametrize("height", [2, 30, 100])
+def test_ornstein_uhlenbeck(height):
+    """From the bottom of a parabola up to ``height`` times D: √π ∫ exp(u²)(1 + erf u) du."""
+    diffusion, stiffness = 0.3, 2.0
+    with mp.workdps(25):
+        top = mp.sqrt(height)
+        truth = mp.sqrt(mp.pi) * mp.quad(
+            lambda u: mp.exp(u**2) * (1 + mp.erf(u)), mp.linspace(0, top, 5)
+        )
+    edge = np.sqrt(2 * height * diffusion / stiffness)
+    time = mean_first_passage_time(
+        landscape(stiffness * x**2 / 2), WhiteNoise(diffusion), start=0, upper=edge
+    )
+    assert time == pytest.approx(float(truth) / stiffness, rel=1e-11)
+
+
+def test_a_tail_that_falls_like_a_power():
+    truth = sp.integrate((1 + x**2) * 2 * (sp.atan(x) + sp.pi / 2), (x, -1, 0))
+    time = mean_first_passage_time(
+        landscape(sp.log(1 + x**2) / 2), WhiteNoise(0.5), start=-1, upper=0
+    )
+    assert time == pytest.approx(float(truth), rel=1e-10)
+
+
+@pytest.mark.parametrize("convention", sorted(ALPHA))
+def test_against_the_backward_equation_solved_as_an_ode(convention):
+    """−L′f′ + D f″ + αD′f′ = −1 with both ends absorbing, by collocation."""
+    loss, diffusion = x**4 / 4 - x**2 / 2 + x / 5, (2 + sp.sin(3 * x)) / 10
+    alpha = ALPHA[convention]
+    drift = sp.lambdify(x, -sp.diff(loss, x) + alpha * sp.diff(diffusion, x))
+    d = sp.lambdify(x, diffusion)
+    grid = np.linspace(-1.3, 0.9, 60)
+    solution = solve_bvp(
+        lambda z, f: np.vstack([f[1], (-1 - drift(z) * f[1]) / d(z)]),
+        lambda left, right: np.array([left[0], right[0]]),
+        grid,
+        np.ones((2, 60)),
+        tol=1e-9,
+        max_nodes=20000,
+    )
+    assert solution.success
+    time = mean_first_passage_time(
+        landscape(loss),
+        StateDependentNoise(diffusion),
+        start=-0.4,
+        lower=-1.3,
+        upper=0.9,
+        convention=convention,
+    )
+    assert time == pytest.approx(solution.sol(-0.4)[0], rel=1e-7)
+
+
+@pytest.mark.parametrize("height, digits", [(30, 2e-3), (100, 1.6e-4), (300, 1.8e-5)])
+def test_high_barriers_keep_their_digits(height, digits):
+    """Against Kramers with its next order; what is left is of order D²."""
+    diffusion = 0.25 / height
+    time = mean_first_passage_time(catalog.quartic(), WhiteNoise(diffusion), start=-1, upper=1)
+    kramers = 2 * np.pi / np.sqrt(2) * np.exp(height) * (1 + 1.5 * diffusion)
+    assert abs(time / kramers - 1) < digits
+
+
+def test_piecewise_curvature_jumps_are_breakpoints():
+    """A jump of D inside the path: the two temperatures of the paper, in closed form."""
+    well = catalog.piecewise_well(curvature_minimum=4, curvature_saddle=1, barrier=1)
+    noise = HessianNoise(0.2, 1)  # D = 0.1 |L″|, so D = 0.4 below and 0.1 above the junction
+    saddle_share = sp.Rational(1, 5)
+    junction = sp.sqrt(2 * (1 - saddle_share))
+    bottom = junction + sp.sqrt(2 * saddle_share / 4)
+    with mp.workdps(25):
+        c, a = mp.mpf(str(junction.n(25))), mp.mpf(str(bottom.n(25)))
+
+        def phi(z):  # in units of T = 0.1, with z the distance below the crest
+            return 5 * (z - a) ** 2 if z > c else 5 * (c - a) ** 2 + 5 * (c**2 - z**2)
+
+        def speed(z):
+            return mp.exp(-phi(z)) / (mp.mpf("0.4") if z > c else mp.mpf("0.1"))
+
+        below = mp.quad(speed, [a, a + 1, a + 4])
+
+        def outer(y):
+            cuts = [y, c, a] if y < c else [y, a]
+            return mp.exp(phi(y)) * (below + mp.quad(speed, cuts))
+
+        truth = mp.quad(outer, [0, c / 2, c, a])
+    time = mean_first_passage_time(well, noise, start=-float(bottom), upper=0)
+    assert time == pytest.approx(float(truth), rel=1e-10)
+
+
+@pytest.mark.parametrize("k", [0.3, 7.0])
+def test_sharpness_identity(k):
+    """L(√k θ) with the same white noise is the same process, k times faster."""
+    well, white = catalog.tilted_quartic(0.1), WhiteNoise(0.1)
+    slow = mean_first_passage_time(well, white, start=-1, upper=0.9)
+    fast = mean_first_passage_time(
+        well.rescaled(k), white, start=-1 / np.sqrt(k), upper=0.9 / np.sqrt(k)
+    )
+    assert fast == pytest.approx(slow / k, rel=1e-10)
+
+
+def test_passages_add_up():
+    """To reach c a walker must first reach b; with two ends, by the splitting probabilities."""
+    well, noise = catalog.tilted_quartic(0.15), StateDependentNoise((2 + sp.cos(x)) / 20)
+
+    def time(**ends):
+        return mean_first_passage_time(well, noise, convention="stratonovich", **ends)
+
+    assert time(start=-1.2, upper=0.8) == pytest.approx(
+        time(start=-1.2, upper=-0.1) + time(start=-0.1, upper=0.8), rel=1e-11
+    )
+    up = splitting_probability(
+        well, noise, start=0.1, lower=-0.9, upper=0.7, convention="stratonovich"
+    )
+    assert time(start=0.1, upper=0.7) == pytest.approx(
+        time(start=0.1, lower=-0.9, upper=0.7) + (1 - up) * time(start=-0.9, upper=0.7), rel=1e-10
+    )
+
+
+def test_splitting_probability():
+    flat, white = landscape(0 * x), WhiteNoise(0.7)
+    assert splitting_probability(flat, white, start=0.2, lower=-1, upper=1) == pytest.approx(0.6)
+    ramp = splitting_probability(landscape(3 * x), white, start=0.2, lower=-1, upper=1)
+    assert ramp == pytest.approx(np.expm1(3 / 0.7 * 1.2) / np.expm1(3 / 0.7 * 2), rel=1e-12)
+    deep = splitting_probability(
+        catalog.quartic(), WhiteNoise(0.25 / 100), start=-0.9, lower=-1, upper=0
+    )
+    assert 0 < deep < 1e-30
+
+
+def test_stationary_density_is_boltzmann_for_white_noise():
+    points = np.linspace(-1.9, 1.9, 39).reshape(3, 13)
+    density = stationary_density(catalog.quartic(), WhiteNoise(0.11), points)
+    with mp.workdps(20):
+        weight = mp.quad(
+            lambda z: mp.exp(-(z**4 / 4 - z**2 / 2) / mp.mpf("0.11")), [-4, -1, 0, 1, 4]
+        )
+    truth = np.exp(-catalog.quartic().value(points) / 0.11) / float(weight)
+    np.testing.assert_allclose(density, truth, rtol=1e-11)
+
+
+@pytest.mark.parametrize("convention", sorted(ALPHA))
+def test_stationary_density_carries_no_current(convention):
+    """L′p + D^α (D^(1−α) p)′ = 0, by a fourth-order difference of the result."""
+    diffusion, h = (1 + x**2) / 10, 1e-3
+    points = np.linspace(-1.7, 1.7, 30)
+    well, noise = catalog.quartic(), StateDependentNoise(diffusion)
+    d, alpha = sp.lambdify(x, diffusion), float(ALPHA[convention])
+
+    def p(z):
+        return stationary_density(well, noise, z, convention=convention)
+
+    def flow(z):
+        return d(z) ** (1 - alpha) * p(z)
+
+    slope = (
+        8 * (flow(points + h) - flow(points - h)) - flow(points + 2 * h) + flow(points - 2 * h)
+    ) / (12 * h)
+    current = well.derivative(points) * p(points) + d(points) ** alpha * slope
+    np.testing.assert_allclose(current, 0, atol=1e-9)
+    grid = np.linspace(-12, 12, 20001)
+    assert np.trapezoid(p(grid), grid) == pytest.approx(1, abs=1e-6)
+    assert p(1e6) == 0
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (dict(upper=None), "needs an absorbing end"),
+        (dict(start=0.5), "start must lie strictly between"),
+        (dict(start=float("nan")), "start must lie strictly between"),
+        (dict(reflecting=-0.5), "between the wall and the absorbing end"),
+        (dict(lower=-2, reflecting=-3), "needs a side without"),
+        (dict(convention="hk"), "'isothermal', 'ito', 'stratonovich'"),
+        (dict(noise=StateDependentNoise(x)), r"positive on the whole domain, got D\(-2\)"),
+        (dict(noise=StateDependentNoise((x + 0.3) ** 2)), r"got D\(-0.3\) = 0"),
+        (dict(noise=HessianNoise(0.1, 1)), r"got D\(-0.57735\).*floor"),
+        (dict(landscape=landscape(-(x**4))), "must be held.*−∞"),
+        (dict(landscape=landscape(0 * x)), "must be held.*reflecting="),
+        (dict(landscape=catalog.rotated_double_well()), "needs one dimension"),
+    ],
+)
+def test_errors_name_rule_and_remedy(change, message):
+    arguments = dict(
+        landscape=catalog.quartic(), noise=WhiteNoise(0.1), start=-1, upper=0, lower=None
+    )
+    arguments.update(change)
+    with pytest.raises(ValueError, match=message):
+        mean_first_passage_time(arguments.pop("landscape"), arguments.pop("noise"), **arguments)
+
+
+def test_refuses_what_it_cannot_resolve():
+    hidden_jumps = StateDependentNoise(sp.Rational(1, 2) + sp.floor(x + sp.Rational(1, 3)) / 20)
+    with pytest.raises(ArithmeticError, match="must settle"):
+        mean_first_passage_time(catalog.quartic(), hidden_jumps, start=-1, upper=1)
+    with pytest.raises(ArithmeticError, match="no float"):
+        mean_first_passage_time(catalog.quartic(), WhiteNoise(2.5e-4), start=-1, upper=0)
+    with pytest.raises(ArithmeticError, match="too far up"):
+        mean_first_passage_time(catalog.quartic(), WhiteNoise(0.1), start=-1e6, upper=0)
+    with pytest.raises(ValueError, match="two absorbing ends"):
+        splitting_probability(catalog.quartic(), WhiteNoise(0.1), start=0, lower=None, upper=1)
