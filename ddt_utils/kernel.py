@@ -239,7 +239,7 @@ def _module(n, moved, step_lines, exit_lines, reached, finite, count):
     spare = n % 2
     load = [f"{word} = words[{LANES * i} + l]" for i, word in enumerate("abcd")]
     save = [f"words[{LANES * i} + l] = {word}" for i, word in enumerate("abcd")]
-    state = [f"floats[{LANES * i} + l]" for i in range(n + 1)]  # n coordinates and a spare normal
+    state = [f"floats[{LANES * i} + l]" for i in range(n + 2)]  # coordinates, spare normal, exit
 
     def normals(first):
         """Statements that draw n normals; an odd dimension shares one pair between two steps."""
@@ -261,9 +261,9 @@ def _module(n, moved, step_lines, exit_lines, reached, finite, count):
         return body
 
     absorb = exit_lines + [
-        "alive = when[l] == CHUNK",
+        f"alive = {state[n + 1]} == never",
         f"done = alive & ({reached} | ~({finite}))",
-        "when[l] = iselect(done, np.int32(k), when[l])",
+        f"{state[n + 1]} = select(done, tick, {state[n + 1]})",
     ]
     absorb += [f"{state[i]} = select(alive, n{i}, x{i})" for i in lanes] + save
     free = [f"{state[i]} = n{i}" for i in lanes] + save
@@ -284,7 +284,8 @@ def _module(n, moved, step_lines, exit_lines, reached, finite, count):
         "FREE_A": loop(lane(True) + free, 16),
         "FREE_B": loop(lane(False) + free, 20),
     }
-    fields["DIMENSIONS"] = str(n)
+    fields["FLOATS"] = str((n + 2) * LANES)
+    fields["WHEN"] = state[n + 1]
     text = (Path(__file__).parent / "kernel_template.txt").read_text()
     for key, value in fields.items():
         text = text.replace(f"#{key}#", value.rstrip())

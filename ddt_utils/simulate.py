@@ -186,7 +186,7 @@ class _Shard:
         self.parameters = np.array(problem.parameters, np.float32)
         self.lanes = (
             np.zeros(4 * LANES, np.uint32),
-            np.zeros((problem.dimension + 1) * LANES, np.float32),
+            np.zeros((problem.dimension + 2) * LANES, np.float32),
             np.full(LANES, -1, np.int64),
             np.zeros(LANES, np.int64),
         )
