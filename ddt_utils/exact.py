@@ -201,7 +201,7 @@ class _Problem:
 
     def breakpoints(self, low, high):
         """Extremes of L and D, and every point at which one of their formulas changes."""
-        from scipy.optimize import brentq, minimize_scalar
+        from scipy.optimize import bisect, minimize_scalar
 
         inside = np.clip(self.landscape.box[0], low, high)
         grid = np.unique([np.linspace(*inside, 2000), np.linspace(low, high, 2000)])
@@ -214,7 +214,7 @@ class _Problem:
             sign = np.sign(value(grid))
             found += list(grid[sign == 0])
             for k in np.flatnonzero(sign[:-1] * sign[1:] < 0):
-                found.append(brentq(value, grid[k], grid[k + 1], xtol=1e-14))
+                found.append(bisect(value, grid[k], grid[k + 1], xtol=1e-14))
         d = self.diffusion(grid)
         for k in np.flatnonzero((d[1:-1] < d[:-2]) & (d[1:-1] < d[2:])) + 1:
             dip = minimize_scalar(

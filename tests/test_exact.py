@@ -286,3 +286,18 @@ def test_refuses_what_it_cannot_resolve():
         mean_first_passage_time(catalog.quartic(), WhiteNoise(0.1), start=-1e6, upper=0)
     with pytest.raises(ValueError, match="two absorbing ends"):
         splitting_probability(catalog.quartic(), WhiteNoise(0.1), start=0, lower=None, upper=1)
+
+
+def test_a_flat_topped_saddle_has_a_gamma_function_in_its_prefactor():
+    """L = x⁶/6 − x⁴/4: ∫exp(−x⁴/4D) = (4D)^¼ Γ(¼)/2, and its next order 0.338 √D."""
+    diffusion = 1 / 12 / 400
+    time = mean_first_passage_time(
+        landscape(x**6 / 6 - x**4 / 4), WhiteNoise(diffusion), start=-1, upper=1
+    )
+    flat = (4 * diffusion) ** 0.25 * float(sp.gamma(sp.Rational(1, 4))) / 2
+    next_order = 1 + 4 / 3 * np.sqrt(diffusion) * float(
+        sp.gamma(sp.Rational(7, 4)) / sp.gamma(sp.Rational(1, 4))
+    )
+    leading = np.sqrt(2 * np.pi * diffusion / 2) / diffusion * flat * np.exp(400)
+    assert time == pytest.approx(leading * next_order, rel=2e-3)
+    assert abs(time / leading - 1) > 5e-3
