@@ -44,7 +44,7 @@ def use_style() -> None:
     cycle = [COLORS[name] for name in ("measurement", "sharp", "flat", "sgd", "white", "muted")]
     matplotlib.rcParams.update(
         {
-            "font.family": ["Source Sans 3", "DejaVu Sans"],
+            "font.family": ["Escape Sans", "DejaVu Sans"],
             "font.size": 11,
             "axes.labelsize": 11.5,
             "xtick.labelsize": 10.5,
