@@ -1,0 +1,34 @@
+# The verbs of this book. `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help book test notebooks serve address test-colab drawings clean setup
+
+help:        ## list the verbs
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
+
+setup:
+	@bash tools/setup.sh
+
+book: setup  ## build the HTML book in _build/html from the stored, checked outputs
+	@bash tools/build.sh
+
+test: setup  ## run every check: style, package, chapters, pages
+	@bash tools/check.sh
+
+notebooks: setup  ## execute again exactly the chapters that changed
+	@.venv/bin/python tools/notebooks.py
+
+serve: book  ## serve the book at http://localhost:8000
+	@.venv/bin/python -m http.server --directory _build/html 8000
+
+address: setup  ## carry the repository's address from _config.yml to wherever it is needed
+	@.venv/bin/python tools/address.py
+
+test-colab: setup  ## run every chapter alone in an empty folder, as Colab would
+	@DDT_COLAB=all .venv/bin/python -m pytest tests/test_colab.py
+
+drawings: setup  ## draw the logo and the thumbnails again
+	@.venv/bin/python tools/drawings.py
+
+clean:       ## remove the built book and the environments
+	rm -rf _build .venv .venv-colab

@@ -1,0 +1,197 @@
+"""What the book asks of Sphinx beyond its extensions: two tables, and pages that stand alone.
+
+The directives ``ledger-table`` and ``runtimes-table`` are filled from the executed notebooks and
+from ``book/runtimes.json``. After the build every page is mended: figures are inlined so that they
+follow the reader's theme, scripts that need the network or block the page are removed, and a page
+with an image that nobody described, or with raw TeX, stops the build.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import yaml
+from bs4 import BeautifulSoup
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.errors import ExtensionError
+from sphinx.util.docutils import SphinxDirective
+
+from ddt_utils.figures import PALETTE
+from ddt_utils.ledger import claims_in
+
+ROOT = Path(__file__).resolve().parents[2]
+BOOK = ROOT / "book"
+
+
+class _Table(SphinxDirective):
+    """A directive that writes Markdown lines and lets the parser make them a table."""
+
+    def run(self):
+        container = nodes.container()
+        lines = StringList(self.lines(), source=self.env.docname)
+        self.state.nested_parse(lines, self.content_offset, container)
+        return container.children
+
+
+class LedgerTable(_Table):
+    """Every claim of ``book/claims.yml`` and what the chapters found about it."""
+
+    def lines(self):
+        found = {}
+        for notebook in sorted(BOOK.rglob("*.ipynb")):
+            page = "/" + notebook.relative_to(ROOT).with_suffix("").as_posix()
+            self.env.note_dependency(str(notebook))
+            for row in claims_in(notebook):
+                found[row.key] = (row, page)
+        self.env.note_dependency(str(BOOK / "claims.yml"))
+        lines = []
+        for part in yaml.safe_load((BOOK / "claims.yml").read_text(encoding="utf-8")):
+            lines += ["", f"**{part['part']}**", "", "| claim | found | verdict |", "|---|---|---|"]
+            for key, statement in part["claims"].items():
+                lines.append(self.row(key, statement, *found.get(key, (None, None))))
+        return lines
+
+    @staticmethod
+    def row(key, statement, row, page):
+        if row is None:
+            return f"| {statement} | | {{ddt-open}}`open` |"
+        numbers = ""
+        if row.predicted or row.measured:
+            numbers = f" Predicted {row.predicted}, found {row.measured}" if row.predicted else (
+                f" Found {row.measured}"
+            )
+            if row.distance is not None:
+                numbers += f", {row.distance:+.1f} standard errors apart".replace("-", "−")
+            numbers += "."
+        return f"| {statement} | {row.statement}{numbers} | [{row.status}]({page}) |"
+
+
+class RuntimesTable(_Table):
+    """What executing each page cost."""
+
+    def lines(self):
+        path = BOOK / "runtimes.json"
+        self.env.note_dependency(str(path))
+        data = json.loads(path.read_text(encoding="utf-8"))
+        lines = [f"Measured on {data['machine']}.", "", "| page | seconds |", "|---|---:|"]
+        pages = [n for n in self.env.found_docs if n.removeprefix("book/") in data["pages"]]
+        order = [d for d in self.env.toctree_includes.get("book/index", [])]
+        for name in sorted(pages, key=lambda n: order.index(n) if n in order else -1):
+            lines.append(f"| [](/{name}) | {data['pages'][name.removeprefix('book/')]:.1f} |")
+        lines.append(f"| all | {sum(data['pages'].values()):.1f} |")
+        return lines
+
+
+def open_role(name, rawtext, text, lineno, inliner, options=None, content=None):
+    """The word ``open`` in the ledger."""
+    return [nodes.inline(rawtext, text, classes=["open-claim"])], []
+
+
+def exclude_texts(app, config):
+    """A chapter is built from its executed notebook; its text, which lies beside it, is left out."""
+    for notebook in BOOK.rglob("*.ipynb"):
+        text = notebook.with_suffix(".md").relative_to(ROOT).as_posix()
+        config.exclude_patterns.append(text)
+
+
+# --- after the build -----------------------------------------------------------------------------
+
+_COLOURS = {light: f"var(--ddt-{name})" for name, (light, _) in PALETTE.items()}
+_HEX = re.compile("|".join(_COLOURS))
+_SCRIPTS = re.compile(r"fontawesome|thebe|require\.js|@jupyter-widgets", re.I)
+
+
+def palette_css() -> str:
+    """The palette as CSS variables, for both themes."""
+    def block(selector, which):
+        values = " ".join(f"--ddt-{name}: {pair[which]};" for name, pair in PALETTE.items())
+        return f"{selector} {{ {values} }}\n"
+
+    return block("html", 0) + block('html[data-theme="dark"]', 1)
+
+
+def inline_svg(svg_text: str, alt: str, prefix: str) -> BeautifulSoup:
+    """A stored SVG as part of the page: described, with ids of its own and the theme's colours."""
+    text = svg_text[svg_text.index("<svg"):]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
+    text = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{prefix}-", text)
+    text = _HEX.sub(lambda m: _COLOURS[m[0]], text)
+    # presentation attributes do not take var(); the same thing as a style does
+    text = re.sub(r'\b(fill|stroke)="(var\([^"]+\))"', r'style="\1: \2"', text)
+    text = re.sub(r'style="([^"]*)"([^>]*?) style="([^"]*)"', r'style="\1; \3"\2', text)
+    svg = BeautifulSoup(text, "html.parser").svg
+    svg["role"], svg["aria-label"] = "img", alt
+    svg["class"] = "ddt-figure"
+    return svg
+
+
+def mend(app, path: Path) -> list[str]:
+    """Mend one page; returns what is wrong with it."""
+    html = path.read_text(encoding="utf-8")
+    page = BeautifulSoup(html, "html.parser")
+    name, wrong = path.relative_to(app.outdir).as_posix(), []
+    for script in page.find_all("script"):
+        source = script.get("src", "")
+        if _SCRIPTS.search(source) or "THEBE" in (script.string or ""):
+            script.decompose()
+        elif source and "search" not in name and "/searchtools" not in source:
+            script["defer"] = ""
+        elif script.string and 'dataset.mode = localStorage.getItem("mode") ||' in script.string:
+            script.string = script.string.replace('|| ""', '|| "auto"')
+    for link in page.find_all("link", rel="preload"):
+        link.decompose()
+    article = page.find("article") or page
+    for i, image in enumerate(page.find_all("img")):
+        alt, source = image.get("alt", ""), image.get("src", "")
+        in_article = image.find_parent("article") is not None
+        target = (path.parent / source).resolve()
+        if in_article and (len(alt) < 30 or Path(source).stem in alt):
+            wrong.append(f"{name}: an image needs an alternative text written by hand: {source} {alt!r}")
+        if in_article and source.endswith(".svg") and target.is_file():
+            image.replace_with(inline_svg(target.read_text(encoding="utf-8"), alt, f"f{i}"))
+    shown = BeautifulSoup(str(article), "html.parser")
+    for hidden in shown.select("pre, code, script, style, .math, annotation"):
+        hidden.decompose()
+    raw = re.search(r"\$\$|\\(?:frac|begin|gamma|tau|theta)\b|\{glue:|\{eq\}|\{cite", shown.get_text())
+    if raw:
+        wrong.append(f"{name}: raw markup on the page: …{raw[0]}…")
+    if not page.find("meta", attrs={"name": "description"}):
+        first = next((p.get_text(" ", strip=True) for p in article.select("section > p")), "")
+        page.head.append(page.new_tag("meta", attrs={"name": "description", "content": first[:200]}))
+    accessible(page)
+    path.write_text(str(page), encoding="utf-8")
+    return wrong
+
+
+def accessible(page) -> None:
+    """Mend what assistive technology trips over in the theme's markup."""
+    for field in page.select('input[type="search"]'):
+        field["aria-label"] = field.get("placeholder", "Search")
+    for listing in page.select('[role="doc-bibliography"], [role="doc-biblioentry"], [role="list"]'):
+        del listing["role"]
+    for table in page.select("div.cell_output table, article table"):
+        table.attrs.pop("border", None)
+
+
+def finish(app, exception):
+    """Mend every page; fail if one cannot be published."""
+    if exception or app.builder.name != "html":
+        return
+    out = Path(app.outdir)
+    (out / "_static" / "palette.css").write_text(palette_css(), encoding="utf-8")
+    wrong = [w for page in sorted(out.rglob("*.html")) if "_static" not in page.parts for w in mend(app, page)]
+    if wrong:
+        raise ExtensionError("pages that cannot be published:\n  " + "\n  ".join(wrong))
+
+
+def setup(app):
+    app.add_directive("ledger-table", LedgerTable)
+    app.add_directive("runtimes-table", RuntimesTable)
+    app.add_role("ddt-open", open_role)
+    app.connect("config-inited", exclude_texts)
+    app.add_css_file("palette.css", priority=400)
+    app.connect("build-finished", finish)
+    return {"parallel_read_safe": True, "version": "1"}
