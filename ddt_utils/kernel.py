@@ -1,8 +1,8 @@
 r"""The compiled step, generated from the SymPy expressions of a landscape, a noise and an exit.
 
 One Euler–Maruyama step in the Ito sense,
-:math:`\theta \leftarrow \theta - \nabla L\,dt + \sqrt{2D\,dt}\,\xi`, is written as numba source for 64
-walkers side by side, so that the compiler turns it into vector instructions. A walker that has
+:math:`\theta \leftarrow \theta - \nabla L\,dt + \sqrt{2D\,dt}\,\xi`, is written as numba source for
+64 walkers side by side, so that the compiler turns it into vector instructions. A walker that has
 reached its exit is replaced by the next one at the next of the regular inspections.
 
 Two decisions make the results the same bits on every machine. Every a·b + c is an explicit fused
@@ -70,7 +70,10 @@ class _Writer:
             for other in rest:
                 result = self.line(f"select({result} {sign} {other}, {result}, {other})")
             return result
-        name = {sp.exp: "exp", sp.log: "log", sp.sin: "sin", sp.cos: "cos", sp.tanh: "tanh"}
+        if isinstance(e, sp.log):
+            a = self.write(e.args[0])
+            return self.line(f"select({a} > zero, log({a}), nan)")
+        name = {sp.exp: "exp", sp.sin: "sin", sp.cos: "cos", sp.tanh: "tanh"}
         if e.func in name:
             return self.line(f"{name[e.func]}({self.write(e.args[0])})")
         if isinstance(e, sp.Abs):
@@ -79,9 +82,12 @@ class _Writer:
         if isinstance(e, sp.sign):
             a = self.write(e.args[0])
             return self.line(f"select({a} < zero, -one, select({a} > zero, one, zero))")
+        if isinstance(e, sp.Heaviside):  # the derivative of Max and Min
+            a = self.write(e.args[0])
+            return self.line(f"select({a} < zero, zero, select({a} > zero, one, half))")
         raise ValueError(
-            f"the compiled step has no form for {e.func.__name__}, in {e}; it knows sums, products, "
-            "powers, Piecewise, Abs, sign, Max, Min, exp, log, sin, cos and tanh"
+            f"the compiled step has no form for {e.func.__name__}, in {e}; it knows sums, "
+            "products, powers, Piecewise, Abs, sign, Max, Min, exp, log, sin, cos and tanh"
         )
 
     def sum(self, e):
@@ -229,8 +235,11 @@ def _amplitudes(diffusion, step):
     rows = [[0] * n for _ in range(n)]
     for i in range(n):
         factor, rest = diffusion[i, i].as_independent(*diffusion.free_symbols, as_Add=False)
-        factor, rest = (diffusion[i, i], 1) if not diffusion[i, i].free_symbols else (factor, rest)
-        rows[i][i] = sp.Float(sp.sqrt(2 * step * factor)) * sp.sqrt(rest)
+        if not diffusion[i, i].free_symbols:
+            factor, rest = diffusion[i, i], 1
+        elif not factor.is_positive:
+            factor, rest = 1, diffusion[i, i]
+        rows[i][i] = sp.Float(sp.sqrt(2 * float(step) * factor)) * sp.sqrt(rest)
     return rows
 
 

@@ -13,12 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import sympy as sp
 
-from ddt_utils.escape import ESCAPED, EscapeTimes
+from ddt_utils.escape import EscapeTimes
 from ddt_utils.landscape import Landscape
 from ddt_utils.noise import Noise
 
 _SLICE = 2_000  # chunks between two looks at the keyboard and the progress bar
-_PATIENCE = 1e10  # walker-steps without a single escape after which an exit counts as unreachable
+_PATIENCE = 1e10  # walker-steps without an escape after which an exit counts as unreachable
 
 
 def first_passage(
@@ -61,8 +61,8 @@ def first_passage(
         The escape times, with the state in which each walker was last seen.
 
     Raises:
-        ValueError: a bad argument; a start that satisfies the exit or lies outside the box; or an
-            exit that no walker reached in 10¹⁰ walker-steps.
+        ValueError: a bad argument; a start that satisfies the exit or lies outside the box; or,
+            without ``max_time``, 10¹⁰ walker-steps in a row in which no walker was done.
 
     Example:
         >>> from ddt_utils import catalog, noise
@@ -76,7 +76,7 @@ def first_passage(
     from ddt_utils import kernel
 
     point = _checked_start(landscape, start)
-    _check(walkers=walkers, step=step)
+    _check(walkers=walkers, step=step, seed=seed)
     _check_exit(landscape, exit, point)
     if max_time is not None and not max_time > 0:
         raise ValueError(f"max_time must be positive, got {max_time}; leave it out to wait for all")
@@ -94,16 +94,18 @@ def first_passage(
         return shard.advance(_SLICE, seed, limit, bound, point, times, status, states)
 
     with ThreadPoolExecutor(len(shards)) as pool, _bar(progress, walkers) as bar:
-        steps = 0
-        while any(pool.map(advance, shards)):
-            bar.update(int(np.count_nonzero(status)) - bar.n)
-            steps += _SLICE * kernel.CHUNK * kernel.LANES * len(shards)
-            if max_time is None and steps > _PATIENCE and not np.any(status == ESCAPED):
+        seen = waited = 0  # walkers done; walker-steps since one was last done
+        while working := sum(pool.map(advance, shards)):  # waits for every shard
+            done = int(np.count_nonzero(status))
+            waited = working * _SLICE * kernel.CHUNK + (waited if done == seen else 0)
+            bar.update(done - seen)
+            seen = done
+            if max_time is None and waited > _PATIENCE:
                 raise ValueError(
-                    f"exit must be within reach, got none in {steps:.0e} walker-steps for {exit}; "
-                    "check its sign, use more noise, or set max_time"
+                    f"exit must be within reach, got no escape in {waited:.0e} walker-steps for "
+                    f"{exit}; check its sign, use more noise, or set max_time"
                 )
-        bar.update(walkers - bar.n)
+        bar.update(walkers - seen)
     return EscapeTimes(
         times=times * float(step),
         status=status.astype(np.uint8),
@@ -149,7 +151,7 @@ def ensemble(
     from ddt_utils import kernel
 
     point = _checked_start(landscape, start)
-    _check(walkers=walkers, step=step)
+    _check(walkers=walkers, step=step, seed=seed)
     ticks = np.rint(np.atleast_1d(np.asarray(times, dtype=float)) / step)
     counts = np.diff(ticks, prepend=0).astype(np.int64)
     if not np.all(counts >= 0):
@@ -162,15 +164,15 @@ def ensemble(
     parameters = np.array(problem.parameters, np.float32)
 
     def run(part):
-        problem.module.evolve(*part, np.uint64(seed), counts, point, parameters, states)
+        problem.module.evolve(*part, np.uint64(seed % 2**64), counts, point, parameters, states)
 
     with ThreadPoolExecutor() as pool:
         list(pool.map(run, _split(walkers, threads, multiple=kernel.LANES)))
     lost = int(np.count_nonzero(~(np.abs(states) < bound).all(axis=(0, 2))))
     if lost:
         raise ValueError(
-            f"walkers must stay within ±{bound:g}, but {lost} of {walkers} diverged; take a smaller "
-            f"step than {step}: it must be well below 2 over the largest curvature they meet"
+            f"walkers must stay within ±{bound:g}, but {lost} of {walkers} diverged; "
+            f"take a smaller step than {step}: it must be well below 2 over the largest curvature they meet"
         )
     return states
 
@@ -233,11 +235,13 @@ def _checked_start(landscape, start):
     return point.astype(np.float32)
 
 
-def _check(*, walkers, step):
+def _check(*, walkers, step, seed):
     if not (isinstance(walkers, (int, np.integer)) and walkers >= 1):
         raise ValueError(f"walkers must be a positive integer, got {walkers!r}")
     if not (np.isfinite(step) and step > 0):
         raise ValueError(f"step must be positive and finite, got {step}; it is the time step dt")
+    if not isinstance(seed, (int, np.integer)):
+        raise ValueError(f"seed must be an integer, got {seed!r}")
 
 
 def _check_exit(landscape, exit, point):
