@@ -333,63 +333,63 @@ def _panel_edges(problem, left, right, points):
     inner = [e for e in (left, right, *points) if e is not None]
     low = min([low, *inner]) if left is None else left
     high = max([high, *inner]) if right is None else right
-    stops = [p for p in problem.breakpoints(low, high) if low < p < high]
-    stops = np.unique([low, high, *(p for p in points if low < p < high), *stops])
+    stops = np.unique([low, high, *points, *problem.breakpoints(low, high)])
+    stops = stops[(low <= stops) & (stops <= high)]
     apart = np.diff(stops) > 1e-12 * (high - low)
-    stops = stops[np.concatenate([[True], apart])]
-    edges = [low]
-    for begin, end in zip(stops[:-1], stops[1:], strict=True):
-        edges += _march(problem, begin, end, (end - begin) / 4)
+    edges = _subdivide(problem, stops[np.concatenate([[True], apart])])
     width = (high - low) / 16
     if left is None:
-        edges = _march(problem, low, -np.inf, -width)[::-1] + edges
+        edges = np.concatenate([_tail(problem, low, -width)[:-1], edges])
     if right is None:
-        edges += _march(problem, high, np.inf, width)
-    return np.array(edges)
-
-
-def _march(problem, position, end, width):
-    """Edges after ``position`` to ``end`` on panels where Φ is nearly flat; a tail ends early."""
-    edges, log_mass, tail, potential = [], -np.inf, np.isinf(end), 0.0
-    smallest = 1e-13 * max(abs(width), abs(position))
-    while position != end:
-        target = position + width
-        if (target - end) / width > -0.01:  # leave no sliver before the end
-            target = end
-        half = (target - position) / 2
-        nodes = position + half * (1 + _NODES)
-        if abs(half) < smallest or len(edges) > 20000:
-            raise ArithmeticError(
-                f"L'/D is too steep to integrate near x = {position:.6g}, where D = "
-                f"{float(problem.diffusion(nodes[0])):.3g}: the noise nearly vanishes there, or "
-                "the walker starts too far up; give the noise a floor, or start lower"
-            )
-        with np.errstate(all="ignore"):
-            force = problem.force(nodes)
-            change = half * (_running_matrix() @ force)
-            steep = np.ptp(change) if np.isfinite(change).all() else np.inf
-        if steep > _STEEPEST:
-            width = half
-            continue
-        if tail:
-            log_speed = -potential - change - (1 - problem.alpha) * np.log(problem.diffusion(nodes))
-            mass = np.log(abs(half)) + np.logaddexp.reduce(log_speed + np.log(_WEIGHTS))
-            potential += half * (force @ _WEIGHTS)
-            log_mass = max(log_mass, mass)
-            if mass < log_mass - _NEGLIGIBLE:
-                return [*edges, target]
-            if abs(target) > _FARTHEST or len(edges) > 2000 or potential < -1e4:
-                side = "−∞" if width < 0 else "+∞"
-                raise ValueError(
-                    f"the walkers must be held on the side without an absorbing end, but "
-                    f"{problem.landscape.name} lets them drift towards {side} (the stationary "
-                    "density has no finite integral, so the mean is infinite); give an absorbing "
-                    "end there, or a wall with reflecting="
-                )
-        edges.append(target)
-        position = target
-        width = 2 * half * (2 if steep < _STEEPEST / 4 else 1)
+        edges = np.concatenate([edges, _tail(problem, high, width)[1:]])
     return edges
+
+
+def _subdivide(problem, edges):
+    """Halve panels until Φ changes by a few units at most within each."""
+    narrowest = 1e-13 * np.abs(edges).max()
+    while True:
+        panels = _Panels(problem, edges)
+        rise = panels.half * (problem.force(panels.nodes) @ _running_matrix().T)
+        steep = ~(np.ptp(rise, axis=1) <= _STEEPEST)
+        if not steep.any():
+            return edges
+        if panels.half[steep].min() < narrowest or len(edges) > 30_000:
+            x = edges[:-1][steep][0]
+            raise ArithmeticError(
+                f"L'/D is too steep to integrate near x = {x:.6g}, where D = "
+                f"{float(problem.diffusion(x)):.3g}: the noise nearly vanishes there, or the "
+                "walker starts too far up; give the noise a floor, or start lower"
+            )
+        edges = np.sort(np.concatenate([edges, (edges[:-1] + edges[1:])[steep] / 2]))
+
+
+def _tail(problem, edge, width):
+    """Edges from an outermost point outwards, until a negligible part of ∫m is left."""
+    edges, potential, peak = np.array([edge]), 0.0, -np.inf
+    outwards = width > 0
+    while abs(width) < _FARTHEST and potential > -1e4:
+        at = edges[-1] if outwards else edges[0]
+        try:
+            with np.errstate(all="ignore"):
+                panels = _Panels(problem, _subdivide(problem, np.sort([at, at + width])))
+        except ArithmeticError:
+            break
+        rise = panels.edge_potential[-1]
+        origin = potential if outwards else potential - rise
+        mass = panels.log_integral(panels.log_speed) - origin
+        pieces = (edges, panels.edges[1:]) if outwards else (panels.edges[:-1], edges)
+        edges = np.concatenate(pieces)
+        if mass < peak - _NEGLIGIBLE:
+            return edges
+        peak, potential = max(peak, mass), potential + (rise if outwards else -rise)
+        width *= 2 if abs(rise) < 4 * _STEEPEST else 1
+    raise ValueError(
+        f"the walkers must be held on the side without an absorbing end, but "
+        f"{problem.landscape.name} lets them drift towards {'+∞' if outwards else '−∞'} (the "
+        "stationary density has no finite integral, so the mean is infinite); give an absorbing "
+        "end there, or a wall with reflecting="
+    )
 
 
 def _reject_diffusion(x, d):
