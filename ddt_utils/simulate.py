@@ -211,7 +211,7 @@ def _split(walkers, threads, multiple=1):
 
 
 def _bar(progress, walkers):
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     return tqdm(total=walkers, disable=not progress, unit=" walkers")
 
