@@ -172,7 +172,8 @@ def ensemble(
     if lost:
         raise ValueError(
             f"walkers must stay within ±{bound:g}, but {lost} of {walkers} diverged; "
-            f"take a smaller step than {step}: it must be well below 2 over the largest curvature they meet"
+            f"take a smaller step than {step}: it must be well below 2 over the largest curvature "
+            "they meet"
         )
     return states
 
