@@ -220,7 +220,7 @@ def shifted(condition, variables, diffusion, step):
     normal = sp.Matrix([sp.diff(g, v) for v in variables])
     speed = sp.simplify((normal.T * diffusion * normal)[0])
     if speed.is_number:
-        speed = sp.Float(speed)
+        speed = speed.evalf()
     return g + BARRIER_SHIFT * sp.sqrt(2 * sp.Float(step) * speed) > 0
 
 
@@ -239,7 +239,7 @@ def _amplitudes(diffusion, step):
             factor, rest = diffusion[i, i], 1
         elif not factor.is_positive:
             factor, rest = 1, diffusion[i, i]
-        rows[i][i] = sp.Float(sp.sqrt(2 * float(step) * factor)) * sp.sqrt(rest)
+        rows[i][i] = sp.sqrt(2 * float(step) * factor).evalf() * sp.sqrt(rest)
     return rows
 
 

@@ -110,9 +110,10 @@ class StateDependentNoise(Noise):
 class HessianNoise(Noise):
     r"""The noise of SGD near a minimum, :math:`D = \frac{\eta}{2B}\max(|H|, \text{floor})`.
 
-    The covariance of a minibatch gradient is taken as |H|/B, with |H| the absolute value of the
-    spectrum of the Hessian (Xie, Sato and Sugiyama, ICLR 2021). Without a floor D vanishes where a
-    curvature changes sign smoothly, and a walker in continuous time can never pass such a point.
+    The covariance of a minibatch gradient is taken as :math:`|H|/B`, with :math:`|H|` the absolute
+    value of the spectrum of the Hessian (Xie, Sato and Sugiyama, ICLR 2021). Without a floor D
+    vanishes where a curvature changes sign smoothly, and a walker in continuous time can never
+    pass such a point.
 
     Args:
         learning_rate: η, time per iteration.

@@ -58,7 +58,8 @@ def first_passage(
         progress: show a progress bar.
 
     Returns:
-        The escape times, with the state in which each walker was last seen.
+        The escape times, with the state in which each walker was last seen. A walker beyond ten
+        times the box of the landscape has diverged, even if it satisfies the exit there.
 
     Raises:
         ValueError: a bad argument; a start that satisfies the exit or lies outside the box; or,
@@ -218,8 +219,8 @@ def _bar(progress, walkers):
 
 
 def _bound(landscape):
-    """How far a walker may stray before it counts as diverged: a hundred boxes."""
-    return 100 * max(max(abs(a), abs(b)) for a, b in landscape.box)
+    """How far a walker may stray before it counts as diverged: ten boxes."""
+    return 10 * max(max(abs(a), abs(b)) for a, b in landscape.box)
 
 
 def _checked_start(landscape, start):

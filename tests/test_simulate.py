@@ -1,0 +1,215 @@
+"""First passages against exact means, and the same result however the work is cut."""
+
+import numpy as np
+import pytest
+import sympy as sp
+from scipy import integrate
+
+from ddt_utils import catalog, kernel, simulate
+from ddt_utils.escape import CENSORED, DIVERGED, ESCAPED
+from ddt_utils.landscape import Landscape
+from ddt_utils.noise import StateDependentNoise, WhiteNoise
+
+WELL = catalog.quartic()
+(x,) = WELL.variables
+ALARM = 4.42  # standard errors that chance exceeds once in 1e5
+
+
+def passage(noise=None, landscape=WELL, **changes):
+    options = dict(start=-1, exit=x > 1, step=0.01, walkers=2000, seed=1) | changes
+    return simulate.first_passage(landscape, noise or WhiteNoise(0.25), **options)
+
+
+def ito_mean(diffusion, start, end):
+    """The double integral of Gardiner's section 5.5, by the trapezoidal rule on a fine grid."""
+    z = np.linspace(-4, end, 400_001)
+    d = diffusion(z)
+    potential = integrate.cumulative_trapezoid((z**3 - z) / d, z, initial=0)
+    potential -= potential[np.searchsorted(z, -1)]
+    inner = integrate.cumulative_trapezoid(np.exp(-potential) / d, z, initial=0)
+    part = z >= start - 1e-9
+    return integrate.trapezoid((np.exp(potential) * inner)[part], z[part])
+
+
+def test_mean_to_the_far_well_is_exact_within_the_error():
+    exact = ito_mean(lambda z: np.full_like(z, 0.125), -1, 1)
+    assert exact == pytest.approx(41.034, abs=2e-3)
+    run = passage(WhiteNoise(0.125), step=0.002, walkers=40_000)
+    assert abs(run.mean - exact) < ALARM * run.stderr + 0.001 * exact  # Euler error, order dt
+
+
+def test_mean_to_the_top_needs_the_shift():
+    """At the top the uncorrected error is 0.657 √dt, 4.6 % here and 9 standard errors."""
+    exact = ito_mean(lambda z: np.full_like(z, 0.125), -1, 0)
+    options = dict(noise=WhiteNoise(0.125), exit=x > 0, step=0.005, walkers=40_000)
+    shifted, plain = passage(**options), passage(**options, barrier_shift=False)
+    assert abs(shifted.mean - exact) < ALARM * shifted.stderr + 0.003 * exact
+    assert plain.mean / exact - 1 == pytest.approx(0.657 * 0.005**0.5, abs=0.025)
+    assert "0.5826" in shifted.bias_correction
+    assert plain.bias_correction.startswith("none")
+
+
+def test_state_dependent_noise_is_in_the_ito_convention():
+    """The isothermal convention would give 415.5."""
+    exact = ito_mean(lambda z: 0.04 * (1 + z**2), -1, 0)
+    assert exact == pytest.approx(228.1, abs=0.1)
+    noise = StateDependentNoise(sp.Rational(4, 100) * (1 + x**2))
+    run = passage(noise, exit=x > 0, walkers=20_000)
+    assert abs(run.mean - exact) < ALARM * run.stderr + 0.005 * exact
+
+
+def test_a_rotated_landscape_has_the_same_times():
+    """A separable double well and the same one turned by 30° under a full constant D."""
+    u, v = sp.symbols("u v", real=True)
+    c, s = sp.sqrt(3) / 2, sp.Rational(1, 2)
+    along, across = c * u + s * v, c * v - s * u
+    loss = along**4 / 4 - along**2 / 2 + across**2
+    turned = Landscape(loss, (u, v), name="turned", box=((-3, 3), (-3, 3)))
+    turn = sp.Matrix([[c, -s], [s, c]])
+    full = StateDependentNoise((turn * sp.diag(0.125, 0.3) * turn.T).evalf())
+    start = (-float(c), -float(s))
+    run = passage(full, turned, start=start, exit=along > 0, step=0.005, walkers=10_000)
+    exact = ito_mean(lambda z: np.full_like(z, 0.125), -1, 0)
+    assert abs(run.mean - exact) < ALARM * run.stderr + 0.003 * exact
+
+
+def test_two_ends_are_found_with_the_right_odds():
+    flat = Landscape(0 * x, (x,), name="flat", box=((-2, 2),))
+    run = passage(WhiteNoise(0.5), flat, start=0.5, exit=sp.Or(x > 1, x < -1), step=1e-4)
+    assert run.escaped == 2000
+    right = np.count_nonzero(run.states[:, 0] > 0)
+    assert abs(right - 1500) < ALARM * np.sqrt(2000 * 0.75 * 0.25) + 10
+    assert abs(run.mean - 0.75) < ALARM * run.stderr + 0.005
+
+
+def test_the_exit_is_noticed_at_its_step():
+    """Without noise to see, the step of the crossing is known."""
+    slope = Landscape(-x, (x,), name="slope", box=((-2, 2),))
+    for crossing in (1, 2, 31, 32, 33, 100):
+        run = passage(
+            WhiteNoise(1e-14),
+            slope,
+            start=0,
+            exit=x > (crossing - 0.5) / 64,
+            step=1 / 64,
+            walkers=3,
+        )
+        assert np.array_equal(run.times, np.full(3, crossing / 64))
+        assert run.states == pytest.approx(crossing / 64, abs=1e-5)
+
+
+@pytest.mark.parametrize("threads", [2, 5])
+@pytest.mark.parametrize("slice_length", [1, 7, 2000])
+def test_threads_and_slices_change_no_bit(threads, slice_length, monkeypatch):
+    one = passage(threads=1, walkers=700)
+    monkeypatch.setattr(simulate, "_SLICE", slice_length)
+    other = passage(threads=threads, walkers=700)
+    assert np.array_equal(one.times, other.times)
+    assert np.array_equal(one.states, other.states)
+
+
+def test_a_walker_keeps_its_stream_when_others_are_added_and_seeds_differ():
+    few, many = passage(walkers=50), passage(walkers=500)
+    assert np.array_equal(few.times, many.times[:50])
+    assert not np.any(passage(walkers=50, seed=2).states == few.states)
+    assert np.array_equal(
+        passage(walkers=5, seed=-1).times, passage(walkers=5, seed=2**64 - 1).times
+    )
+
+
+def test_walkers_still_inside_are_censored_at_the_limit():
+    run = passage(max_time=6.4)
+    assert run.escaped + run.censored == 2000 and run.censored > 500
+    assert np.all(run.times[run.status == CENSORED] == pytest.approx(6.4))
+    assert np.all(run.times[run.status == ESCAPED] <= 6.4 + 1e-9)
+    assert np.all(run.states[run.status == CENSORED] < 1)
+    free = passage()
+    assert np.array_equal(run.times[run.status == ESCAPED], free.times[run.status == ESCAPED])
+
+
+@pytest.mark.parametrize("step", [1.0, 1e3, 1e30])
+def test_an_overshoot_to_infinity_is_no_escape(step):
+    """From −10 one step of 1 leads to +980 and on to −10⁹; both satisfy an exit."""
+    wide = Landscape(WELL.expression, (x,), name="wide", box=((-12, 12),))
+    exit = sp.Or(x > 1, x < -11)
+    run = passage(landscape=wide, start=-10, exit=exit, step=step, walkers=70)
+    assert (run.diverged, run.escaped) == (70, 0)
+
+
+def test_not_a_number_is_divergence():
+    run = passage(StateDependentNoise(x), start=0.5, exit=x > 5, walkers=100, max_time=100)
+    assert run.diverged == 100
+    assert run.status.dtype == np.uint8 and np.all(run.status == DIVERGED)
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 3, 16])
+def test_every_dimension_has_its_own_noise_per_coordinate(dimension):
+    """Free diffusion: the covariance is 2 D t times the identity, in both steps of a pair."""
+    names = sp.symbols(f"q:{dimension}", real=True)
+    flat = Landscape(0 * names[0], names, name="flat", box=((-9, 9),) * dimension)
+    options = dict(start=[0] * dimension, step=0.5, times=[0.5, 1.0, 2.5], walkers=4001, seed=3)
+    states = simulate.ensemble(flat, WhiteNoise(0.25), **options).astype(float)
+    assert states.shape == (3, 4001, dimension)
+    steps = np.diff(states, axis=0, prepend=0).transpose(1, 0, 2).reshape(4001, -1)
+    size = np.sqrt(np.repeat([0.25, 0.25, 0.75], dimension))
+    products = (steps / size).T @ (steps / size) / 4001
+    error = np.sqrt((1 + np.eye(len(size))) / 4001)
+    assert np.all(np.abs(products - np.eye(len(size))) < 5.5 * error)  # alarm 1e-5 for all 48²/2
+
+
+def test_ensemble_is_the_same_for_any_number_of_threads():
+    options = dict(start=-1, step=0.01, times=[0.5, 2], walkers=333, seed=4)
+    one = simulate.ensemble(WELL, WhiteNoise(0.25), threads=1, **options)
+    assert np.array_equal(one, simulate.ensemble(WELL, WhiteNoise(0.25), threads=3, **options))
+
+
+def test_an_exit_out_of_reach_ends_with_an_error(monkeypatch):
+    monkeypatch.setattr(simulate, "_PATIENCE", 1e7)
+    with pytest.raises(ValueError, match="within reach"):
+        passage(WhiteNoise(0.01))
+    gate = Landscape(WELL.expression, (x,), name="gate", box=((-2, 2),))
+    with pytest.raises(ValueError, match="within reach"):  # some go right, the others never
+        passage(WhiteNoise(0.01), gate, start=0, exit=x > 0.9)
+
+
+def test_progress_reaches_the_number_of_walkers(capsys):
+    passage(walkers=200, progress=True)
+    assert "200/200" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(walkers=0), "walkers must be a positive integer, got 0"),
+        (dict(step=0), "step must be positive and finite, got 0"),
+        (dict(step=float("nan")), "step must be positive and finite, got nan"),
+        (dict(seed=1.5), "seed must be an integer, got 1.5"),
+        (dict(max_time=-1), "max_time must be positive, got -1"),
+        (dict(threads=-1), "threads must be a positive integer, got -1"),
+        (dict(start=7), "start must lie in the box"),
+        (dict(start=float("nan")), "finite numbers"),
+        (dict(start=(0, 0)), "start must be 1 finite numbers"),
+        (dict(start=1.5), "start must lie inside"),
+        (dict(exit=True), "exit must be a SymPy relational"),
+        (dict(exit=sp.Symbol("y") > 1), "got also {y}"),
+        (dict(exit=sp.Eq(x, 1)), "a condition combines"),
+    ],
+)
+def test_a_bad_argument_is_named(changes, message):
+    with pytest.raises(ValueError, match=message):
+        passage(**changes)
+
+
+def test_ensemble_refuses_times_in_disorder_and_steps_that_diverge():
+    options = dict(start=-1, walkers=10, seed=1)
+    with pytest.raises(ValueError, match="times must be positive and increase"):
+        simulate.ensemble(WELL, WhiteNoise(0.25), step=0.1, times=[2, 1], **options)
+    with pytest.raises(ValueError, match="diverged; take a smaller step than 3"):
+        simulate.ensemble(WELL, WhiteNoise(0.25), step=3, times=[300], **options)
+
+
+def test_the_generated_constants_are_those_of_the_template():
+    source = kernel.build(
+        WELL, WhiteNoise(1), exit_condition=x > 1, step=0.1, bound=9, barrier_shift=False
+    ).source
+    assert f"LANES, CHUNK = {kernel.LANES}, {kernel.CHUNK}\n" in source
