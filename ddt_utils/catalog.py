@@ -28,7 +28,7 @@ def tilted_quartic(tilt) -> Landscape:
     The left valley is the deeper one for a positive tilt.
 
     Raises:
-        ValueError: \|tilt\| is at least :math:`2/(3\sqrt3)`, where the second valley disappears.
+        ValueError: the tilt in absolute value is at least :math:`2/(3\sqrt3)`, where the second valley disappears.
     """
     limit = 2 / (3 * sp.sqrt(3))
     if not abs(tilt) < limit:
@@ -67,7 +67,7 @@ def two_valleys(*, sharp, flat, saddle, barrier) -> Landscape:
     Args:
         sharp: curvature of the valley on the left.
         flat: curvature of the valley on the right.
-        saddle: the curvature |H_b| of the crest.
+        saddle: the curvature :math:`|H_b|` of the crest.
         barrier: the height ΔL of the crest above both minima.
     """
     sharp, flat, saddle, barrier = _positive(sharp=sharp, flat=flat, saddle=saddle, barrier=barrier)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-#: The palette: what a colour means, its value on a light page and on a dark page. A figure is drawn
-#: with the light values; the built book exchanges each for the value of the reader's theme.
+#: What a colour means, with its value on a light page and on a dark page. A figure is drawn with
+#: the light values; the built book exchanges each for the value of the reader's theme.
 PALETTE = {
     "sharp": ("#c4501b", "#f08a52"),
     "flat": ("#1f6fb2", "#6cb4ee"),
@@ -30,7 +30,7 @@ PALETTE = {
 COLORS = {name: light for name, (light, dark) in PALETTE.items()}
 
 _FONTS = Path(__file__).parent / "fonts"
-_WIDTH = {"text": 6.6, "narrow": 4.4}  # inches; text fills the column
+_WIDTH = {"text": 5.8, "narrow": 4.0}  # inches; small, so that text is legible on a phone
 
 
 def use_style() -> None:
@@ -45,8 +45,8 @@ def use_style() -> None:
     matplotlib.rcParams.update(
         {
             "font.family": ["Escape Sans", "DejaVu Sans"],
-            "font.size": 11,
-            "axes.labelsize": 11.5,
+            "font.size": 10.5,
+            "axes.labelsize": 10.5,
             "xtick.labelsize": 10.5,
             "ytick.labelsize": 10.5,
             "legend.fontsize": 10.5,
@@ -104,7 +104,7 @@ def register_colormap() -> bool:
     return True
 
 
-def figure(*, width: str = "text", height: float = 3.4, rows: int = 1, columns: int = 1, **options):
+def figure(*, width: str = "text", height: float = 3.1, rows: int = 1, columns: int = 1, **options):
     """A figure of the book's width.
 
     Args:

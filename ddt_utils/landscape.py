@@ -1,7 +1,7 @@
 r"""A loss landscape, written once as a SymPy expression; everything else is generated from it.
 
 The gradient :math:`\nabla L`, the Hessian :math:`H = \nabla\nabla L`, their NumPy and PyTorch
-functions and the LaTeX on a page all come from :attr:`Landscape.expression`, so no formula is typed
+functions and the LaTeX on a page all come from one expression, so no formula is typed
 twice and none can disagree with another.
 """
 

@@ -130,14 +130,13 @@ def inline_svg(svg_text: str, alt: str, prefix: str) -> BeautifulSoup:
 
 def mend(app, path: Path) -> list[str]:
     """Mend one page; returns what is wrong with it."""
-    html = path.read_text(encoding="utf-8")
-    page = BeautifulSoup(html, "html.parser")
+    page = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
     name, wrong = path.relative_to(app.outdir).as_posix(), []
     for script in page.find_all("script"):
         source = script.get("src", "")
         if _SCRIPTS.search(source) or "THEBE" in (script.string or ""):
             script.decompose()
-        elif source and "search" not in name and "/searchtools" not in source:
+        elif source and "search" not in name and "documentation_options" not in source:
             script["defer"] = ""
         elif script.string and 'dataset.mode = localStorage.getItem("mode") ||' in script.string:
             script.string = script.string.replace('|| ""', '|| "auto"')
@@ -182,7 +181,9 @@ def finish(app, exception):
         return
     out = Path(app.outdir)
     (out / "_static" / "palette.css").write_text(palette_css(), encoding="utf-8")
-    wrong = [w for page in sorted(out.rglob("*.html")) if "_static" not in page.parts for w in mend(app, page)]
+    pages = [p for p in sorted(out.rglob("*.html")) if "_static" not in p.parts]
+    pages.remove(out / "index.html")  # only sends the reader on to the landing page
+    wrong = [problem for page in pages for problem in mend(app, page)]
     if wrong:
         raise ExtensionError("pages that cannot be published:\n  " + "\n  ".join(wrong))
 
