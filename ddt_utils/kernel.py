@@ -246,9 +246,13 @@ def _amplitudes(diffusion, step):
 def _module(n, moved, step_lines, exit_lines, reached, finite, count):
     lanes = range(n)
     spare = n % 2
-    load = [f"{word} = words[{LANES * i} + l]" for i, word in enumerate("abcd")]
-    save = [f"words[{LANES * i} + l] = {word}" for i, word in enumerate("abcd")]
-    state = [f"floats[{LANES * i} + l]" for i in range(n + 2)]  # coordinates, spare normal, exit
+    words = [f"w{word}[l]" for word in "abcd"]
+    state = [f"s{i}[l]" for i in range(n + 2)]  # coordinates, spare normal, exit
+    twin = [f"t{i}[l]" for i in range(n + 2)]
+    load = [f"{word} = {place}" for word, place in zip("abcd", words, strict=True)]
+    save = [f"{place} = {word}" for word, place in zip("abcd", words, strict=True)]
+    kept = [(place, f"lane_words[{i}, l]") for i, place in enumerate(words)]
+    kept += [(place, f"lane_floats[{i}, l]") for i, place in enumerate(state)]
 
     def normals(first):
         """Statements that draw n normals; an odd dimension shares one pair between two steps."""
@@ -264,18 +268,24 @@ def _module(n, moved, step_lines, exit_lines, reached, finite, count):
             drawn += 2
         return lines
 
-    def lane(first):
-        body = load + [f"x{i} = {state[i]}" for i in lanes] + normals(first) + step_lines
-        body += [f"n{i} = {m}" for i, m in enumerate(moved)]
-        return body
+    def lane(first, source):
+        body = load + [f"x{i} = {source[i]}" for i in lanes] + normals(first) + step_lines
+        return body + [f"n{i} = {m}" for i, m in enumerate(moved)]
 
-    absorb = exit_lines + [
-        f"alive = {state[n + 1]} == never",
-        f"done = alive & ({reached} | ~({finite}))",
-        f"{state[n + 1]} = select(done, tick, {state[n + 1]})",
-    ]
-    absorb += [f"{state[i]} = select(alive, n{i}, x{i})" for i in lanes] + save
-    free = [f"{state[i]} = n{i}" for i in lanes] + save
+    def absorbed(first):
+        # from s to t and back: writing in place becomes masked stores, slow on some processors
+        source, target = (state, twin) if first else (twin, state)
+        body = lane(first, source) + exit_lines
+        body += [
+            f"when = {source[n + 1]}",
+            "alive = when == never",
+            f"done = alive & ({reached} | ~({finite}))",
+            f"{target[n + 1]} = select(done, tick, when)",
+        ]
+        return body + [f"{target[i]} = select(alive, n{i}, x{i})" for i in lanes] + save
+
+    def free(first):
+        return lane(first, state) + [f"{state[i]} = n{i}" for i in lanes] + save
 
     def loop(body, indent):
         pad = " " * indent
@@ -283,17 +293,22 @@ def _module(n, moved, step_lines, exit_lines, reached, finite, count):
 
     fields = {
         "PARAMETERS": "\n".join(f"    p{i} = parameters[{i}]" for i in range(count)),
+        "LANES": "\n".join(
+            [f"    {w[:-3]} = word_lanes()" for w in words]
+            + [f"    {s[:-3]} = float_lanes()" for s in state + twin]
+        ),
+        "ENTER": "\n".join(f"        {here} = {there}" for here, there in kept),
+        "LEAVE": "\n".join(f"        {there} = {here}" for here, there in kept),
         "START": "\n".join(f"                {state[i]} = start[{i}]" for i in lanes),
         "BEGIN": "\n".join(f"            {state[i]} = start[{i}]" for i in lanes),
         "RECORD": "\n".join(f"                states[w, {i}] = {state[i]}" for i in lanes),
         "KEEP": "\n".join(f"                states[t, w, {i}] = {state[i]}" for i in lanes),
         "FINITE": " and ".join(f"abs({state[i]}) < bound" for i in lanes),
-        "ABSORB_A": loop(lane(True) + absorb, 12),
-        "ABSORB_B": loop(lane(False) + absorb, 12),
-        "FREE_A": loop(lane(True) + free, 16),
-        "FREE_B": loop(lane(False) + free, 20),
+        "ABSORB_A": loop(absorbed(True), 12),
+        "ABSORB_B": loop(absorbed(False), 12),
+        "FREE_A": loop(free(True), 16),
+        "FREE_B": loop(free(False), 20),
     }
-    fields["FLOATS"] = str((n + 2) * LANES)
     fields["WHEN"] = state[n + 1]
     text = (Path(__file__).parent / "kernel_template.txt").read_text()
     for key, value in fields.items():

@@ -189,8 +189,8 @@ class _Shard:
         self.queue = np.array([first, last], np.int64)
         self.parameters = np.array(problem.parameters, np.float32)
         self.lanes = (
-            np.zeros(4 * LANES, np.uint32),
-            np.zeros((problem.dimension + 2) * LANES, np.float32),
+            np.zeros((4, LANES), np.uint32),
+            np.zeros((problem.dimension + 2, LANES), np.float32),
             np.full(LANES, -1, np.int64),
             np.zeros(LANES, np.int64),
         )

@@ -193,29 +193,16 @@ def test_a_sweep_over_numbers_compiles_once(problem):
 def test_the_step_is_vector_code(problem, tmp_path, monkeypatch):
     monkeypatch.setenv("DDT_UTILS_CACHE", str(tmp_path))
     fresh = kernel._load.__wrapped__(problem.source)
-    f4, i4, i8, u4 = (np.zeros(1024, t) for t in (np.float32, np.int32, np.int64, np.uint32))
-    args = (
-        0,
-        i8[:2],
-        np.uint64(0),
-        1,
-        200.0,
-        f4[:1],
-        f4,
-        u4,
-        f4,
-        i8,
-        i8,
-        i8,
-        i4,
-        f4.reshape(-1, 1),
-    )
-    fresh.advance(*args)
+    f4, i4, i8, u4 = (np.zeros((8, 64), t) for t in (np.float32, np.int32, np.int64, np.uint32))
+    numbers, walkers = f4[0], i8[0]
+    lanes = (u4, f4, walkers, walkers)
+    fresh.advance(0, walkers, np.uint64(0), 1, 2.0, numbers, numbers, *lanes, walkers, i4[0], f4)
     (assembly,) = fresh.advance.inspect_asm().values()
     packed = len(re.findall(r"\bv?(?:fn?m(?:add|sub)\d*ps|mulps)\b", assembly))
     scalar = len(re.findall(r"\bv?(?:fn?m(?:add|sub)\d*ss|mulss)\b", assembly))
     assert packed > 40
-    assert packed > scalar
+    assert scalar < packed / 10
+    assert "vmaskmov" not in assembly  # masked stores cost dozens of cycles on some processors
 
 
 SCRIPT = """
