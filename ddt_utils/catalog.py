@@ -1,8 +1,8 @@
 r"""The book's landscapes, each as a :class:`~ddt_utils.landscape.Landscape`.
 
-Minima are called a, saddles b, and the barrier is :math:`\Delta L = L(b) - L(a)`. Curvatures are
-second derivatives of the loss: :math:`H_a > 0` at a minimum and :math:`H_b < 0` at a saddle; where a
-function asks for the curvature of a saddle it means :math:`|H_b|`.
+Minima are called a, saddles b, and the barrier is :math:`\Delta L = L(b) - L(a)`. Curvatures
+are second derivatives of the loss: :math:`H_a > 0` at a minimum and :math:`H_b < 0` at a saddle;
+where a function asks for the curvature of a saddle it means :math:`|H_b|`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ def tilted_quartic(tilt) -> Landscape:
     The left valley is the deeper one for a positive tilt.
 
     Raises:
-        ValueError: the tilt in absolute value is at least :math:`2/(3\sqrt3)`, where the second valley disappears.
+        ValueError: the tilt in absolute value is at least :math:`2/(3\sqrt3)`, where the second
+            valley disappears.
     """
     limit = 2 / (3 * sp.sqrt(3))
     if not abs(tilt) < limit:
