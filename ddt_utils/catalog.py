@@ -31,10 +31,10 @@ def tilted_quartic(tilt) -> Landscape:
         ValueError: the tilt in absolute value is at least :math:`2/(3\sqrt3)`, where the second
             valley disappears.
     """
-    limit = 2 / (3 * sp.sqrt(3))
-    if not abs(tilt) < limit:
+    limit = 2 / (3 * 3**0.5)
+    if not abs(float(tilt)) < limit:
         raise ValueError(
-            f"|tilt| must be below 2/(3√3) = {float(limit):.4f}, got {tilt}; "
+            f"|tilt| must be below 2/(3√3) = {limit:.4f}, got {tilt}; "
             "a larger tilt leaves one valley only"
         )
     loss = _x**4 / 4 - _x**2 / 2 + sp.sympify(tilt) * _x
@@ -51,7 +51,7 @@ def _flank(curvature_minimum, curvature_saddle, barrier):
 
 def _positive(**parameters):
     for name, value in parameters.items():
-        if not sp.sympify(value) > 0:
+        if not float(value) > 0:
             raise ValueError(
                 f"{name} must be positive, got {value}; curvatures of saddles are given as |H_b|"
             )

@@ -323,6 +323,11 @@ def _descend(landscape, point):
 
     low, high = np.array(landscape.box).T
     curve = [point[None]]
+
+    def room(t, y):
+        return min((y - low).min(), (high - y).min())
+
+    room.terminal = True
     for _ in range(400):
         eigenvalues = np.linalg.eigvalsh(landscape.hessian(*point))
         if eigenvalues[0] > 0:
@@ -338,10 +343,11 @@ def _descend(landscape, point):
             jac=lambda t, y: -landscape.hessian(*y),
             rtol=1e-8,
             atol=1e-10 * _width(landscape),
+            events=room,
         ).y.T
         curve.append(piece[1:])
         point = piece[-1]
-        if np.any((point < low) | (point > high)):
+        if room(0, point) < 1e-9 * _width(landscape):
             break
     raise ValueError(
         f"a descent must end at a minimum in the box {landscape.box} of {landscape.name}, got to "

@@ -217,10 +217,9 @@ def _torch_function(expression, variables):
 
     def select(conditions, values, default=float("nan")):
         """numpy.select for tensors, which SymPy's printer emits for a Piecewise."""
-        result = torch.as_tensor(default)
+        result = default
         for condition, value in reversed(list(zip(conditions, values, strict=True))):
-            condition = torch.as_tensor(condition)
-            result = torch.where(condition, torch.as_tensor(value), result)
+            result = torch.where(torch.as_tensor(condition), value, result)
         return result
 
     names = {
@@ -233,15 +232,16 @@ def _torch_function(expression, variables):
         "pi": float(np.pi),
     }
     functions = ("exp", "log", "sin", "cos", "tan", "tanh", "sinh", "cosh", "sqrt", "abs")
-    names.update({name: _lift(getattr(torch, name)) for name in functions})
+    names.update({name: _lift(getattr(torch, name), getattr(np, name)) for name in functions})
     printer = _torch_printer()
     return sp.lambdify(variables, expression, modules=[names], printer=printer)
 
 
-def _lift(function):
+def _lift(of_tensor, of_number):
+    """One function for tensors and for constants; a constant must not become a float32 tensor."""
     import torch
 
-    return lambda value: function(torch.as_tensor(value))
+    return lambda v: of_tensor(v) if torch.is_tensor(v) else float(of_number(v))
 
 
 def _torch_printer():
