@@ -20,7 +20,8 @@ from functools import cached_property, lru_cache
 import numpy as np
 import sympy as sp
 
-_ALPHA = {"ito": 0.0, "stratonovich": 0.5, "isothermal": 1.0}
+from ddt_utils.noise import convention_exponent
+
 _ORDER = 16
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(_ORDER)
 _STEEPEST = 4.0  # change of Φ allowed within one panel
@@ -181,12 +182,8 @@ class _Problem:
                 f"quadrature needs one dimension, {landscape.name} has {landscape.dimension}; "
                 "use generator.fokker_planck in two, simulate.first_passage in more"
             )
-        if convention not in _ALPHA:
-            raise ValueError(
-                f"convention must be one of {sorted(_ALPHA)}, got {convention!r}; "
-                "SGD, which evaluates its noise before the step, is 'ito'"
-            )
-        self.landscape, self.noise, self.alpha = landscape, noise, _ALPHA[convention]
+        self.landscape, self.noise = landscape, noise
+        self.alpha = convention_exponent(convention)
 
     def diffusion(self, x):
         d = self.noise.diffusion(self.landscape, x)[..., 0, 0]

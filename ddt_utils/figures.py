@@ -130,8 +130,16 @@ def figure(*, width: str = "text", height: float = 3.1, rows: int = 1, columns: 
 def measured(axes, x, y, stderr=None, *, color=COLORS["measurement"], label=None, marker="o"):
     """Draw a measurement: points with bars of one standard error."""
     return axes.errorbar(
-        x, y, yerr=stderr, fmt=marker, color=color, label=label, markersize=5, capsize=0,
-        elinewidth=1.4, zorder=3,
+        x,
+        y,
+        yerr=stderr,
+        fmt=marker,
+        color=color,
+        label=label,
+        markersize=5,
+        capsize=0,
+        elinewidth=1.4,
+        zorder=3,
     )
 
 

@@ -1,9 +1,9 @@
 """How a number reaches the page, and how a claim reaches the ledger.
 
-:func:`number` prints a value and stores its text for the prose; :func:`claim` confronts a prediction
-with a measurement and stores the verdict as a cell output of its own kind, from which the book's
-ledger page is assembled when it is built. Both need nothing but IPython, so a chapter alone in Colab
-tells the same story.
+:func:`number` prints a value and stores its text for the prose; :func:`claim` confronts a
+prediction with a measurement and stores the verdict as a cell output of its own kind, from which
+the book's ledger page is assembled when it is built. Both need nothing but IPython, so a chapter
+alone in Colab tells the same story.
 """
 
 from __future__ import annotations
@@ -63,7 +63,9 @@ def with_error(value: float, stderr: float | None = None, digits: int | None = N
         return text.replace("-", "−")
     stderr = float(stderr)
     if not stderr > 0:
-        raise ValueError(f"the standard error must be positive, got {stderr}; leave it out if exact")
+        raise ValueError(
+            f"the standard error must be positive, got {stderr}; leave it out if exact"
+        )
     if digits is None:
         digits = 1 - math.floor(math.log10(stderr))
     value, stderr = round(value, digits), round(stderr, digits)

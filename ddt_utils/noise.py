@@ -15,6 +15,23 @@ import sympy as sp
 
 from ddt_utils.landscape import Landscape
 
+#: Where in a step the noise is evaluated: before it, in the middle, after it.
+CONVENTIONS = {"ito": 0.0, "stratonovich": 0.5, "isothermal": 1.0}
+
+
+def convention_exponent(convention: str) -> float:
+    r"""The :math:`\alpha` of a convention: the Ito drift is :math:`-\nabla L + \alpha D'`.
+
+    Raises:
+        ValueError: the convention is not one of :data:`CONVENTIONS`.
+    """
+    if convention not in CONVENTIONS:
+        raise ValueError(
+            f"convention must be one of {sorted(CONVENTIONS)}, got {convention!r}; "
+            "SGD, which evaluates its noise before the step, is 'ito'"
+        )
+    return CONVENTIONS[convention]
+
 
 class Noise:
     """What every noise model offers: D as SymPy, and from it D as numbers."""

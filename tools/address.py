@@ -1,7 +1,7 @@
 """The repository's public address stands once, in _config.yml; write it wherever it is needed.
 
-    python tools/address.py           rewrite set-up cells and the citation file
-    python tools/address.py --check   fail if any of them differs
+python tools/address.py           rewrite set-up cells and the citation file
+python tools/address.py --check   fail if any of them differs
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parent))
 from notebooks import ROOT, chapters, is_setup  # noqa: E402
 
-SETUP = '''\
+SETUP = """\
 import importlib.util, os, subprocess, sys
 
 if importlib.util.find_spec("ddt_utils") is None:
@@ -27,7 +27,7 @@ if importlib.util.find_spec("ddt_utils") is None:
     )
     pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps"]
     subprocess.run([*pip, source], check=True)
-    print(f"ddt_utils was missing; installed it from {{source}}")'''
+    print(f"ddt_utils was missing; installed it from {{source}}")"""
 
 
 def address() -> dict[str, str]:
@@ -41,9 +41,13 @@ def rewritten_text(text: str) -> str:
     here = address()
     cell = SETUP.format(url=here["url"], branch=here["branch"])
     pattern = r"(```\{code-cell\}[^\n]*\n:tags: \[remove-cell, setup\]\n\n?).*?(\n```)"
-    changed, count = re.subn(pattern, lambda m: m[1].rstrip("\n") + "\n\n" + cell + m[2], text, flags=re.S)
+    changed, count = re.subn(
+        pattern, lambda m: m[1].rstrip("\n") + "\n\n" + cell + m[2], text, flags=re.S
+    )
     if count != 1:
-        raise ValueError(f"a chapter has one cell with the tags [remove-cell, setup], found {count}")
+        raise ValueError(
+            f"a chapter has one cell with the tags [remove-cell, setup], found {count}"
+        )
     return changed
 
 

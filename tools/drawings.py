@@ -36,16 +36,24 @@ def dot(x, y, radius, fill):
 
 
 def valley(x):
-    """Two valleys of equal depth, the left one sharp, on [0, 1]; 0 at the bottom, 1 at the crest."""
+    """Two valleys of equal depth, the left one sharp, for x in [0, 1]; 1 at the crest."""
     if x < 0.36:
-        return min(1.25, 1.0 * (1 - math.cos(2 * math.pi * (x - 0.22) / 0.28)) / 2 + 9 * max(0, 0.22 - x) ** 1.6)
-    return min(1.25, (1 - math.cos(2 * math.pi * (x - 0.68) / 0.64)) / 2 + 5 * max(0, x - 0.68) ** 2.2)
+        return min(
+            1.25,
+            1.0 * (1 - math.cos(2 * math.pi * (x - 0.22) / 0.28)) / 2 + 9 * max(0, 0.22 - x) ** 1.6,
+        )
+    return min(
+        1.25, (1 - math.cos(2 * math.pi * (x - 0.68) / 0.64)) / 2 + 5 * max(0, x - 0.68) ** 2.2
+    )
 
 
 def two_valleys(dark=False, width=WIDTH, height=HEIGHT, margin=8, walker=0.36):
     """The recurring drawing: the sharp flank warm, the flat flank cool, a walker on the crest."""
+
     def place(x):
-        return margin + x * (width - 2 * margin), height - margin - valley(x) * (height - 3.2 * margin)
+        return margin + x * (width - 2 * margin), height - margin - valley(x) * (
+            height - 3.2 * margin
+        )
 
     left = [place(0.09 + 0.27 * i / 40) for i in range(41)]
     right = [place(0.36 + 0.6 * i / 60) for i in range(61)]
@@ -84,13 +92,24 @@ def sgd_to_diffusion():
         points.append((x, trend + chance.gauss(0, 6)))
     for i in range(35):
         smooth.append((14 + 132 * i / 34, 70 - 50 * math.exp(-3.2 * i / 34)))
-    return [path(points, colour("sgd"), 1.5), path(smooth, colour("ink"), 2.2), dot(14, 20, 4, colour("ink"))]
+    return [
+        path(points, colour("sgd"), 1.5),
+        path(smooth, colour("ink"), 2.2),
+        dot(14, 20, 4, colour("ink")),
+    ]
 
 
 def density_flow():
     elements = [path(well(14, 146, 78, 30), colour("faint"), 2)]
-    for centre, width, height, shade in ((47, 7, 56, "sgd"), (54, 15, 34, "flat"), (80, 40, 16, "white")):
-        points = [(x, 76 - height * math.exp(-((x - centre) ** 2) / (2 * width**2))) for x in range(12, 149)]
+    for centre, width, height, shade in (
+        (47, 7, 56, "sgd"),
+        (54, 15, 34, "flat"),
+        (80, 40, 16, "white"),
+    ):
+        points = [
+            (x, 76 - height * math.exp(-((x - centre) ** 2) / (2 * width**2)))
+            for x in range(12, 149)
+        ]
         elements.append(path(points, colour(shade), 2))
     return elements
 
@@ -112,7 +131,9 @@ def measuring():
     for t in range(4, 122, 13):
         y = 14 + 0.42 * t + chance.gauss(0, 1 + t / 40)
         reach = 2 + t / 14
-        elements.append(path([(18 + t, y - reach), (18 + t, y + reach)], colour("measurement"), 1.6))
+        elements.append(
+            path([(18 + t, y - reach), (18 + t, y + reach)], colour("measurement"), 1.6)
+        )
         elements.append(dot(18 + t, y, 3, colour("measurement")))
     return elements
 
@@ -122,11 +143,20 @@ def saddles():
     for centre in (48, 112):
         for radius in (8, 17, 26):
             ring = [
-                (centre + radius * math.cos(a) * (1.15 if radius > 20 else 1), 45 + 0.95 * radius * math.sin(a))
+                (
+                    centre + radius * math.cos(a) * (1.15 if radius > 20 else 1),
+                    45 + 0.95 * radius * math.sin(a),
+                )
                 for a in (2 * math.pi * i / 48 for i in range(49))
             ]
             elements.append(path(ring, colour("faint"), 1.4))
-    elements.append(path([(48 + t, 45 - 5 * math.sin(t / 64 * 2 * math.pi)) for t in range(65)], colour("sgd"), 2.4))
+    elements.append(
+        path(
+            [(48 + t, 45 - 5 * math.sin(t / 64 * 2 * math.pi)) for t in range(65)],
+            colour("sgd"),
+            2.4,
+        )
+    )
     elements += [dot(48, 45, 4, colour("sharp")), dot(112, 45, 4, colour("flat"))]
     elements.append(path([(76, 41), (84, 49)], colour("ink"), 2.2))
     elements.append(path([(76, 49), (84, 41)], colour("ink"), 2.2))

@@ -1,8 +1,8 @@
 """Keep every chapter's notebook in step with its text: pair, execute, normalise, fingerprint.
 
-    python tools/notebooks.py              execute exactly the chapters that are stale
-    python tools/notebooks.py NAME.md ...  execute these
-    python tools/notebooks.py --check      say which are stale, and fail if any is
+python tools/notebooks.py              execute exactly the chapters that are stale
+python tools/notebooks.py NAME.md ...  execute these
+python tools/notebooks.py --check      say which are stale, and fail if any is
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ def fingerprint(text: Path) -> str:
     """A digest of all that decides a chapter's outputs; see CONTRIBUTING.md."""
     sources = code_of(jupytext.read(text))
     digest = hashlib.sha256("\0".join(sources).encode())
-    for name in sorted(set(re.findall(r"""["']([\w./-]+\.(?:json|csv|npz|yml))["']""", "".join(sources)))):
+    for name in sorted(
+        set(re.findall(r"""["']([\w./-]+\.(?:json|csv|npz|yml))["']""", "".join(sources)))
+    ):
         data = (text.parent / name).resolve()
         if data.is_file():
             digest.update(name.encode() + data.read_bytes())
@@ -105,6 +107,7 @@ def is_stale(text: Path) -> bool:
 
 def same_text(text: Path, notebook) -> bool:
     """Are the cells of the notebook those of the text?"""
+
     def cells(nb):
         return [(c.cell_type, c.source, c.metadata) for c in nb.cells if not is_setup(c)]
 
@@ -112,13 +115,16 @@ def same_text(text: Path, notebook) -> bool:
 
 
 def execute(text: Path):
-    """Execute a chapter from its text and write the paired notebook; return its name and seconds."""
+    """Execute a chapter, write the paired notebook, and return its name and seconds."""
     from nbclient import NotebookClient
 
     notebook = jupytext.read(text)
     started = time.perf_counter()
     NotebookClient(
-        notebook, timeout=900, kernel_name="python3", record_timing=False,
+        notebook,
+        timeout=900,
+        kernel_name="python3",
+        record_timing=False,
         resources={"metadata": {"path": str(text.parent)}},
     ).execute()
     seconds = time.perf_counter() - started
@@ -169,9 +175,13 @@ def record(times: dict[str, float]) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("texts", nargs="*", type=Path, help="chapters; by default all stale ones")
-    parser.add_argument("--check", action="store_true", help="execute nothing; fail if any is stale")
+    parser.add_argument(
+        "--check", action="store_true", help="execute nothing; fail if any is stale"
+    )
     options = parser.parse_args()
     stale = [p.resolve() for p in options.texts] or [p for p in chapters() if is_stale(p)]
     names = ", ".join(p.relative_to(ROOT).as_posix() for p in stale)

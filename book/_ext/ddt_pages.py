@@ -60,8 +60,10 @@ class LedgerTable(_Table):
             return f"| {statement} | | {{ddt-open}}`open` |"
         numbers = ""
         if row.predicted or row.measured:
-            numbers = f" Predicted {row.predicted}, found {row.measured}" if row.predicted else (
-                f" Found {row.measured}"
+            numbers = (
+                f" Predicted {row.predicted}, found {row.measured}"
+                if row.predicted
+                else (f" Found {row.measured}")
             )
             if row.distance is not None:
                 numbers += f", {row.distance:+.1f} standard errors apart".replace("-", "−")
@@ -91,7 +93,7 @@ def open_role(name, rawtext, text, lineno, inliner, options=None, content=None):
 
 
 def exclude_texts(app, config):
-    """A chapter is built from its executed notebook; its text, which lies beside it, is left out."""
+    """A chapter is built from its executed notebook; its text, beside it, is left out."""
     for notebook in BOOK.rglob("*.ipynb"):
         text = notebook.with_suffix(".md").relative_to(ROOT).as_posix()
         config.exclude_patterns.append(text)
@@ -106,6 +108,7 @@ _SCRIPTS = re.compile(r"fontawesome|thebe|require\.js|@jupyter-widgets", re.I)
 
 def palette_css() -> str:
     """The palette as CSS variables, for both themes."""
+
     def block(selector, which):
         values = " ".join(f"--ddt-{name}: {pair[which]};" for name, pair in PALETTE.items())
         return f"{selector} {{ {values} }}\n"
@@ -115,7 +118,7 @@ def palette_css() -> str:
 
 def inline_svg(svg_text: str, alt: str, prefix: str) -> BeautifulSoup:
     """A stored SVG as part of the page: described, with ids of its own and the theme's colours."""
-    text = svg_text[svg_text.index("<svg"):]
+    text = svg_text[svg_text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
     text = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{prefix}-", text)
     text = _HEX.sub(lambda m: _COLOURS[m[0]], text)
@@ -148,18 +151,24 @@ def mend(app, path: Path) -> list[str]:
         in_article = image.find_parent("article") is not None
         target = (path.parent / source).resolve()
         if in_article and (len(alt) < 30 or Path(source).stem in alt):
-            wrong.append(f"{name}: an image needs an alternative text written by hand: {source} {alt!r}")
+            wrong.append(
+                f"{name}: an image needs an alternative text written by hand: {source} {alt!r}"
+            )
         if in_article and source.endswith(".svg") and target.is_file():
             image.replace_with(inline_svg(target.read_text(encoding="utf-8"), alt, f"f{i}"))
     shown = BeautifulSoup(str(article), "html.parser")
     for hidden in shown.select("pre, code, script, style, .math, annotation"):
         hidden.decompose()
-    raw = re.search(r"\$\$|\\(?:frac|begin|gamma|tau|theta)\b|\{glue:|\{eq\}|\{cite", shown.get_text())
+    raw = re.search(
+        r"\$\$|\\(?:frac|begin|gamma|tau|theta)\b|\{glue:|\{eq\}|\{cite", shown.get_text()
+    )
     if raw:
         wrong.append(f"{name}: raw markup on the page: …{raw[0]}…")
     if not page.find("meta", attrs={"name": "description"}):
         first = next((p.get_text(" ", strip=True) for p in article.select("section > p")), "")
-        page.head.append(page.new_tag("meta", attrs={"name": "description", "content": first[:200]}))
+        page.head.append(
+            page.new_tag("meta", attrs={"name": "description", "content": first[:200]})
+        )
     accessible(page)
     path.write_text(str(page), encoding="utf-8")
     return wrong
@@ -169,7 +178,13 @@ def accessible(page) -> None:
     """Mend what assistive technology trips over in the theme's markup."""
     for field in page.select('input[type="search"]'):
         field["aria-label"] = field.get("placeholder", "Search")
-    for listing in page.select('[role="doc-bibliography"], [role="doc-biblioentry"], [role="list"]'):
+    for named_by_its_text in page.select("button.search-button-field, details > summary"):
+        named_by_its_text.attrs.pop("aria-label", None)
+    for title in page.select("#jb-print-docs-body h1"):
+        title.name = "p"  # one first heading a page
+    for listing in page.select(
+        '[role="doc-bibliography"], [role="doc-biblioentry"], [role="list"]'
+    ):
         del listing["role"]
     for table in page.select("div.cell_output table, article table"):
         table.attrs.pop("border", None)

@@ -1,0 +1,189 @@
+"""Open every built page from disk with the network closed, as a reader does, and look at it.
+
+Wide and narrow, light and dark: nothing may go wrong in the console, nothing may be asked of the
+network, every formula must be typeset, nothing may stick out of a phone, axe-core may find nothing
+serious, and a typed search must find its page.
+"""
+
+import gzip
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+HTML = ROOT / "_build" / "html"
+AXE = ROOT / "tests" / "vendor" / "axe.min.js"
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+PAGES = sorted(
+    p.relative_to(HTML).as_posix()
+    for p in HTML.rglob("*.html")
+    if "_static" not in p.parts and p != HTML / "index.html"  # which only sends the reader on
+)
+CONTENT = [p for p in PAGES if p.startswith("book/")]
+VIEWS = {"wide-light": (1280, 900, "light"), "phone-dark": (390, 844, "dark")}
+OTHER_VIEWS = {"wide-dark": (1280, 900, "dark"), "phone-light": (390, 844, "light")}
+
+pytestmark = pytest.mark.skipif(
+    not os.environ.get("DDT_CHROMIUM"), reason="no Chromium: set DDT_CHROMIUM to its path"
+)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=os.environ["DDT_CHROMIUM"], args=FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module", params=[*VIEWS, *OTHER_VIEWS])
+def view(browser, request):
+    width, height, theme = {**VIEWS, **OTHER_VIEWS}[request.param]
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, color_scheme=theme, offline=True
+    )
+    yield context
+    context.close()
+
+
+def opened(context, name, query=""):
+    """A page with a record of everything that went wrong while it was read."""
+    page = context.new_page()
+    page.troubles = []
+    page.on("console", lambda m: m.type == "error" and page.troubles.append(m.text))
+    page.on("pageerror", lambda e: page.troubles.append(str(e)))
+    page.on("requestfailed", lambda r: page.troubles.append(f"failed: {r.url}"))
+    page.on(
+        "request",
+        lambda r: r.url.startswith(("file:", "data:")) or page.troubles.append(f"asked: {r.url}"),
+    )
+    page.goto(f"file://{HTML / name}{query}")
+    page.evaluate("window.MathJax && MathJax.startup ? MathJax.startup.promise : 0")
+    page.wait_for_timeout(150)
+    return page
+
+
+LOOK = """() => {
+  const shown = e => e.getClientRects().length > 0;
+  const prose = document.querySelector('article')?.cloneNode(true);
+  prose?.querySelectorAll('pre, code, script, .math').forEach(e => e.remove());
+  const text = prose?.textContent ?? '';
+  return {
+    overflow: document.documentElement.scrollWidth - innerWidth,
+    unrendered: [...document.querySelectorAll('span.math, div.math')]
+      .filter(e => !e.querySelector('mjx-container')).map(e => e.textContent.slice(0, 60)),
+    mathErrors: document.querySelectorAll('mjx-merror, [data-mjx-error]').length,
+    raw: (text.match(/\\$\\$|\\\\(begin|frac|gamma|tau)\\b|\\{(glue|eq|cite|prf)[:}]/) || [''])[0],
+    unnamed: [...document.querySelectorAll('img, svg[role=img]')]
+      .filter(e => shown(e) && !(e.getAttribute('alt') ?? e.getAttribute('aria-label'))).length,
+    clipped: [...document.querySelectorAll('div.math')]
+      .filter(e => e.scrollWidth > e.clientWidth + 1 && !e.classList.contains('scrolls')).length,
+    headings: document.querySelectorAll('h1').length,
+    broken: [...document.images].filter(i => shown(i) && i.complete && !i.naturalWidth).length,
+  };
+}"""
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_reader_sees_the_page_whole(view, name):
+    page = opened(view, name)
+    seen = page.evaluate(LOOK)
+    troubles = page.troubles
+    page.close()
+    assert troubles == []
+    assert seen["overflow"] <= 0
+    assert seen["unrendered"] == [] and seen["mathErrors"] == 0 and seen["raw"] == ""
+    assert seen["unnamed"] == 0 and seen["broken"] == 0
+    assert seen["clipped"] == 0
+    assert seen["headings"] == 1 or not name.startswith("book/")
+
+
+@pytest.mark.parametrize("name", CONTENT)
+def test_axe_finds_nothing_serious(view, name):
+    page = opened(view, name)
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    found = page.evaluate(
+        "axe.run(document, {resultTypes: ['violations']}).then(r => r.violations"
+        ".filter(v => ['serious', 'critical'].includes(v.impact))"
+        ".map(v => [v.id, v.nodes.length, v.nodes[0].html.slice(0, 160), v.nodes[0].target]))"
+    )
+    page.close()
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("query", "target"),
+    [("Kramers", "escape/kramers"), ("gradient", "escape/sgd-to-diffusion")],
+)
+def test_a_typed_search_finds_its_page_first(browser, query, target):
+    context = browser.new_context(offline=True)
+    page = opened(context, "search.html")
+    field = page.locator("input[name=q]:visible").first
+    field.fill(query)
+    field.press("Enter")
+    page.wait_for_selector("#search-results ul.search li a", timeout=10_000)
+    first = page.locator("#search-results ul.search li a").first.get_attribute("href")
+    assert page.troubles == []
+    context.close()
+    assert target in first
+
+
+def test_a_line_of_text_is_comfortable_to_read(browser):
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, offline=True)
+    page = opened(context, "book/escape/kramers.html")
+    size, leading, characters = page.evaluate(
+        """() => {
+          const p = [...document.querySelectorAll('article p')].find(p => p.innerText.length > 250
+            && !p.querySelector('mjx-container'));
+          const style = getComputedStyle(p), range = document.createRange();
+          range.selectNodeContents(p);
+          const lines = new Set([...range.getClientRects()].map(r => Math.round(r.top / 8))).size;
+          const pixels = parseFloat(style.fontSize);
+          return [pixels, parseFloat(style.lineHeight) / pixels, p.innerText.length / lines];
+        }"""
+    )
+    context.close()
+    assert size >= 17
+    assert 1.55 <= leading <= 1.65
+    assert 60 <= characters <= 82
+
+
+@pytest.mark.parametrize("name", CONTENT)
+def test_a_page_is_light(name):
+    html = (HTML / name).read_text(encoding="utf-8")
+    local = set(re.findall(r'(?:src|href)="([^"#?]+\.(?:js|css|woff2|svg|png))', html))
+    files = [(HTML / name).parent.joinpath(f).resolve() for f in local]
+    weight = sum(len(gzip.compress(f.read_bytes(), 6)) for f in files if f.is_file())
+    weight += len(gzip.compress(html.encode(), 6))
+    assert weight <= 900_000
+    assert len(files) <= 35
+    assert "fontawesome" not in html.lower() or "fontawesome.js" not in html
+
+
+def test_links_lead_somewhere():
+    broken = []
+    for name in PAGES:
+        html = (HTML / name).read_text(encoding="utf-8")
+        for link in set(re.findall(r'href="([^"]+)"', html)):
+            if re.match(r"[a-z]+:|//", link):
+                continue
+            path, _, anchor = link.partition("#")
+            target = (
+                (HTML / name).parent.joinpath(path.split("?")[0]).resolve() if path else HTML / name
+            )
+            if not target.exists():
+                broken.append(f"{name}: {link}")
+            elif (
+                anchor
+                and target.suffix == ".html"
+                and (f'id="{anchor}"' not in target.read_text(encoding="utf-8"))
+            ):
+                broken.append(f"{name}: {link}")
+    assert broken == []

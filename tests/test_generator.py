@@ -1,0 +1,224 @@
+"""The Fokker–Planck operator against quadrature, closed forms and a dense matrix exponential."""
+
+import numpy as np
+import pytest
+import sympy as sp
+from scipy.integrate import cumulative_simpson, simpson
+from scipy.linalg import expm, solve_continuous_lyapunov
+
+from ddt_utils import catalog, exact
+from ddt_utils.generator import decay_rates, fokker_planck
+from ddt_utils.landscape import Landscape
+from ddt_utils.noise import CONVENTIONS, HessianNoise, StateDependentNoise, WhiteNoise
+
+WELL = catalog.quartic()
+(x,) = WELL.variables
+y = sp.Symbol("y", real=True)
+HOT = StateDependentNoise((1 + x**2) / 25)
+BOWL = Landscape(x**2 / 2, (x,), name="bowl", box=((-6, 6),))
+
+
+def at(operator, value):
+    return int(np.argmin(np.abs(operator.axes[0] - value)))
+
+
+@pytest.mark.parametrize("convention", sorted(CONVENTIONS))
+def test_stationary_density_is_that_of_quadrature(convention):
+    errors = []
+    for cells in (100, 200):
+        operator = fokker_planck(WELL, HOT, cells=cells, box=((-3, 3),), convention=convention)
+        truth = exact.stationary_density(WELL, HOT, operator.axes[0], convention=convention)
+        errors.append(np.max(np.abs(operator.stationary() - truth)) / truth.max())
+        assert operator.average(1, operator.stationary()) == pytest.approx(1, rel=1e-12)
+    assert errors[1] < 1e-5
+    wrong = exact.stationary_density(
+        WELL, HOT, operator.axes[0], convention="ito" if convention != "ito" else "isothermal"
+    )
+    assert np.max(np.abs(operator.stationary() - wrong)) > 0.05
+
+
+def test_stationary_density_of_white_noise_is_boltzmann_at_the_nodes():
+    operator = fokker_planck(WELL, WhiteNoise(0.1), cells=60)
+    density = operator.stationary()
+    assert np.allclose(density, density[30] * np.exp(-WELL.value(operator.axes[0]) / 0.1))
+    assert np.max(np.abs(operator.matrix @ density)) < 1e-10
+
+
+@pytest.mark.parametrize("convention", sorted(CONVENTIONS))
+def test_first_passage_times_converge_to_quadrature_at_second_order(convention):
+    truth = exact.mean_first_passage_time(WELL, HOT, start=-1, upper=1, convention=convention)
+    errors = []
+    for cells in (400, 800):
+        operator = fokker_planck(
+            WELL, HOT, cells=cells, box=((-3, 1),), exit=x >= 1, convention=convention
+        )
+        errors.append(operator.mean_first_passage_time()[at(operator, -1)] / truth - 1)
+    assert abs(errors[1]) < 1e-4
+    assert errors[0] / errors[1] == pytest.approx(4, abs=0.05)
+
+
+def test_rates_of_the_parabola_are_the_integers():
+    """Hermite polynomials: the rates of dx = −x dt + √(2D) dW are 0, 1, 2, …"""
+    rates = decay_rates(BOWL, WhiteNoise(0.5), count=5)
+    assert rates.values == pytest.approx(np.arange(5), abs=1e-9)
+    assert np.all(np.abs(rates.values - np.arange(5)) <= 10 * rates.errors + 1e-12)
+
+
+def test_rates_of_a_free_walker_between_two_walls_or_two_exits():
+    flat = Landscape(0 * x, (x,), name="flat", box=((0, 1),))
+    truth = 0.3 * (np.pi * np.arange(4)) ** 2
+    assert decay_rates(flat, WhiteNoise(0.3), count=4).values == pytest.approx(truth, rel=1e-9)
+    gone = sp.Or(x <= 0, x >= 1)
+    ends = decay_rates(flat, WhiteNoise(0.3), count=3, exit=gone).values
+    assert ends == pytest.approx(truth[1:], rel=1e-9)
+    mixed = decay_rates(flat, WhiteNoise(0.3), count=3, exit=x <= 0).values
+    assert mixed == pytest.approx(0.3 * (np.pi * (np.arange(3) + 0.5)) ** 2, rel=1e-9)
+
+
+def test_an_exit_in_the_middle_leaves_two_chains():
+    flat = Landscape(0 * x, (x,), name="flat", box=((-1, 1),))
+    found = fokker_planck(flat, WhiteNoise(1.0), cells=800, exit=sp.And(x >= 0, x <= 0))
+    quarter = (np.pi / 2) ** 2  # each side: one wall, one exit
+    assert found.decay_rates(4) == pytest.approx([quarter, quarter, 9 * quarter, 9 * quarter], 1e-4)
+
+
+def test_a_barrier_of_thirty_noises_costs_no_digits():
+    """λ₁ of the closed double well against the mean time to leave its equilibrium by the saddle."""
+    d = 0.25 / 30
+    rate = decay_rates(WELL, WhiteNoise(d)).values[1]
+    left = exact.mean_first_passage_time(WELL, WhiteNoise(d), start=-1, upper=0)
+    z = np.linspace(-2, 0, 400_001)
+    down, up = (np.exp(sign * (z**4 / 4 - z**2 / 2) / d) for sign in (-1, 1))
+    below = cumulative_simpson(down, x=z, initial=0)
+    mean = simpson(up * below**2, x=z) / below[-1] / d
+    assert rate == pytest.approx(1 / mean, rel=1e-7)
+    assert rate * left == pytest.approx(1, rel=1e-6)
+
+
+def test_rates_add_where_the_coordinates_are_independent():
+    """In the plane the rates of a sum are all sums of the rates of its parts."""
+    u, v = sp.symbols("u v", real=True)
+    loss = u**4 / 4 - u**2 / 2 + v**2
+    plane = Landscape(loss, (u, v), name="plane", box=((-2.2, 2.2), (-2.5, 2.5)))
+    found = decay_rates(plane, WhiteNoise(0.2), count=4)
+    line = decay_rates(WELL, WhiteNoise(0.2), count=3, box=((-2.2, 2.2),)).values
+    truth = np.sort([line[0], line[1], line[2], line[0] + 2.0, line[1] + 2.0])[:4]
+    assert found.values == pytest.approx(truth, rel=2e-6, abs=1e-12)
+
+
+def test_turning_the_plane_changes_no_rate():
+    found = decay_rates(catalog.rotated_double_well(angle=sp.pi / 5), WhiteNoise(0.15))
+    line = decay_rates(WELL, WhiteNoise(0.15)).values[1]
+    assert found.values[1] == pytest.approx(line, rel=1e-5)
+
+
+def test_a_density_evolves_as_an_independent_exponential_says():
+    operator = fokker_planck(WELL, HOT, cells=50)
+    start = operator.point_mass(-1)
+    found = operator.evolve(start, [0, 0.3, 2.0])
+    dense = operator.matrix.toarray()
+    assert np.array_equal(found[0], start)
+    for time, density in zip((0.3, 2.0), found[1:], strict=True):
+        assert np.allclose(density, expm(dense * time) @ start, atol=1e-12)
+        assert operator.average(1, density) == pytest.approx(1, rel=1e-12)
+        assert density.min() >= -1e-14
+
+
+def test_a_parabola_s_mean_and_variance_relax_as_known():
+    operator = fokker_planck(BOWL, WhiteNoise(0.25), cells=600)
+    density = operator.evolve(operator.point_mass(2), [0.7])[0]
+    mean = operator.average(operator.axes[0], density)
+    variance = operator.average((operator.axes[0] - mean) ** 2, density)
+    assert mean == pytest.approx(2 * np.exp(-0.7), rel=1e-3)
+    assert variance == pytest.approx(0.25 * (1 - np.exp(-1.4)), rel=2e-3)
+
+
+def test_noise_that_does_not_fit_the_landscape_ends_in_the_gaussian_of_lyapunov():
+    """No detailed balance: D = diag(1, 3)/10 in a bowl with a coupled Hessian."""
+    bowl = Landscape(x**2 + x * y + y**2, (x, y), name="bowl", box=((-3, 3), (-3, 3)))
+    noise = StateDependentNoise((sp.Rational(1, 10), sp.Rational(3, 10)))
+    operator = fokker_planck(bowl, noise, cells=120)
+    assert operator.log_weight is None
+    density, (a, b) = operator.stationary(), operator.points
+    hessian = np.array([[2.0, 1.0], [1.0, 2.0]])
+    truth = solve_continuous_lyapunov(hessian, 2 * np.diag([0.1, 0.3]))
+    found = [[operator.average(p * q, density) for q in (a, b)] for p in (a, b)]
+    assert np.allclose(found, truth, atol=2e-3 * truth.max())
+    slow = decay_rates(bowl, noise, cells=30)
+    assert slow.values == pytest.approx([0, 1], abs=1e-3)  # the smaller curvature
+
+
+def test_hessian_noise_in_the_plane():
+    """D ∝ H in a quadratic valley: both directions equally wide, covariance η/2B."""
+    bowl = Landscape(2 * x**2 + y**2 / 2, (x, y), name="bowl", box=((-2, 2), (-2, 2)))
+    noise = HessianNoise(learning_rate=0.2, batch_size=1)
+    operator = fokker_planck(bowl, noise, cells=160)
+    density, (a, b) = operator.stationary(), operator.points
+    for values, truth in ((a**2, 0.1), (b**2, 0.1), (a * b, 0.0)):
+        assert operator.average(values, density) == pytest.approx(truth, abs=3e-4)
+
+
+def test_slowest_density_leaves_as_a_whole():
+    operator = fokker_planck(WELL, WhiteNoise(0.08), cells=300, box=((-2.5, 1),), exit=x >= 1)
+    density, (rate,) = operator.slowest_density(), operator.decay_rates(1)
+    later = operator.evolve(density, [5.0])[0]
+    assert np.allclose(later, density * np.exp(-5 * rate), atol=1e-9)
+    mean = operator.average(operator.mean_first_passage_time(), density)
+    assert mean == pytest.approx(1 / rate, rel=1e-9)
+
+
+def test_first_passage_in_the_plane_against_quadrature_on_the_line():
+    plane = catalog.rotated_double_well(angle=0, stiffness=2)
+    a, _ = plane.variables
+    operator = fokker_planck(
+        plane, WhiteNoise(0.125), cells=(240, 60), box=((-2.4, 1), (-1.5, 1.5)), exit=a >= 1
+    )
+    time = operator.mean_first_passage_time()[at(operator, -1), 30]
+    truth = exact.mean_first_passage_time(WELL, WhiteNoise(0.125), start=-1, upper=1)
+    assert time == pytest.approx(truth, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"cells": 3}, "cells must be integers"),
+        ({"cells": 40.5}, "cells must be integers"),
+        ({"cells": 5_000_000}, "nodes"),
+        ({"box": ((1, -1),)}, "box must hold"),
+        ({"exit": x > 5}, "does the box reach the exit"),
+        ({"exit": x > -9}, "leave others inside"),
+        ({"exit": y > 0}, "exit must be a SymPy relational"),
+        ({"exit": "x > 1"}, "exit must be a SymPy relational"),
+        ({"convention": "strato"}, "convention must be one of"),
+        ({"noise": StateDependentNoise(x)}, "diffusion must be positive"),
+        ({"noise": StateDependentNoise(x**2)}, "diffusion must be positive"),
+    ],
+)
+def test_bad_input_is_named(change, words):
+    options = {"noise": WhiteNoise(0.1), "cells": 40} | change
+    with pytest.raises(ValueError, match=words):
+        fokker_planck(WELL, options.pop("noise"), **options)
+
+
+def test_other_refusals():
+    matrix = StateDependentNoise(sp.Matrix([[1, 0.5], [0.5, 1]]))
+    with pytest.raises(ValueError, match="diagonal"):
+        fokker_planck(catalog.rotated_double_well(), matrix, cells=20)
+    with pytest.raises(ValueError, match="one or two variables"):
+        fokker_planck(catalog.styblinski_tang(dimension=3), WhiteNoise(1.0), cells=20)
+    closed = fokker_planck(WELL, WhiteNoise(0.1), cells=40)
+    for needs_exit in (closed.mean_first_passage_time, closed.slowest_density):
+        with pytest.raises(ValueError, match="needs an exit"):
+            needs_exit()
+    leaking = fokker_planck(WELL, WhiteNoise(0.1), cells=40, exit=x > 1)
+    with pytest.raises(ValueError, match="closed domain"):
+        leaking.stationary()
+    with pytest.raises(ValueError, match="times must be"):
+        closed.evolve(closed.stationary(), [2, 1])
+    with pytest.raises(ValueError, match="shape of the grid"):
+        closed.evolve(np.ones(3), [1])
+    with pytest.raises(ValueError, match="count must lie"):
+        closed.decay_rates(40)
+    frozen = fokker_planck(WELL, WhiteNoise(0.25 / 40), cells=400, exit=x > 1)
+    with pytest.raises(ArithmeticError, match="rounding leaks"):
+        frozen.mean_first_passage_time()

@@ -1,0 +1,95 @@
+"""Hygiene of the repository: pins, names, vendored assets, the one address."""
+
+import hashlib
+import re
+import subprocess
+import tomllib
+
+import address
+import pages
+import pytest
+from notebooks import ROOT
+
+TRACKED = subprocess.run(
+    ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
+).stdout.split("\n")
+TEXTS = [
+    f
+    for f in TRACKED
+    if f.endswith((".md", ".py", ".yml", ".toml", ".txt", ".cfg", ".sh", ".css", ".cff", ".ipynb"))
+    and "vendor" not in f
+    and (ROOT / f).is_file()
+]
+
+
+def test_requirements_are_pinned_and_explained():
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    pins = [line for line in lines if line and not line.startswith("#")]
+    told = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    for pin in pins:
+        assert re.fullmatch(r"[\w.-]+==[\w.]+", pin)
+        assert pin.split("==")[0] in told, f"CONTRIBUTING.md does not say why {pin} is here"
+
+
+def test_the_package_has_lower_bounds_only():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for requirement in project["dependencies"]:
+        assert re.fullmatch(r"[\w-]+>=[\d.]+", requirement)
+
+
+def test_the_address_is_the_same_everywhere():
+    for path, text in address.wanted().items():
+        assert path.read_text(encoding="utf-8") == text, f"{path}: run make address"
+
+
+def test_the_address_stands_in_one_place():
+    here = address.address()["url"]
+    derived = {p.relative_to(ROOT).as_posix() for p in address.wanted()} | {"_config.yml"}
+    naming = {f for f in TEXTS if here in (ROOT / f).read_text(encoding="utf-8")}
+    assert naming <= derived
+
+
+def test_no_file_names_a_machine():
+    pattern = re.compile("/" + "work/|/" + "root/|/home/" + r"\w|" + "file" + r":///\w")
+    for name in TEXTS:
+        found = pattern.search((ROOT / name).read_text(encoding="utf-8"))
+        assert not found, f"{name}: {found[0]}"
+
+
+def test_vendored_assets_are_what_they_were():
+    listed = (ROOT / "book" / "_static" / "vendored.sha256").read_text().splitlines()
+    assert len(listed) > 20
+    for line in listed:
+        digest, name = line.split(maxsplit=1)
+        assert hashlib.sha256((ROOT / name).read_bytes()).hexdigest() == digest, name
+
+
+def test_the_book_was_built_whole():
+    assert pages.problems(ROOT / "_build" / "html") == []
+
+
+def test_a_missing_page_is_noticed(tmp_path):
+    assert "book/index.html is missing" in pages.problems(tmp_path)
+
+
+def test_make_help_lists_the_verbs():
+    said = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True).stdout
+    for verb in ("book", "test", "notebooks", "serve", "clean", "address", "test-colab"):
+        assert re.search(rf"(?m)^{verb}\s+\w", said)
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    code = "import sys, ddt_utils; print(*{'numba', 'torch', 'sympy', 'scipy'} & set(sys.modules))"
+    import sys
+
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("name", ["README.md"])
+def test_the_readme_s_code_runs(name):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.S)
+    assert blocks
+    for block in blocks:
+        source = "\n".join(line.removeprefix("  ") for line in block.splitlines())
+        exec(compile(source, name, "exec"), {})
