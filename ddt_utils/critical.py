@@ -43,7 +43,7 @@ class CriticalPoint:
 
     @property
     def index(self) -> int:
-        """How many eigenvalues are negative: 0 at a minimum, 1 at a pass between two valleys."""
+        """How many eigenvalues are negative, 0 at a minimum and 1 at a pass between two valleys."""
         return int(np.count_nonzero(self.eigenvalues < 0))
 
     def __repr__(self):

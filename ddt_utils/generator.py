@@ -73,7 +73,7 @@ class FokkerPlanck:
             times: zero or positive, increasing.
 
         Returns:
-            Shape (len(times), *grid).
+            Densities, one grid per time, shape (len(times), …).
 
         Raises:
             ValueError: times that do not increase, or a density of another shape.

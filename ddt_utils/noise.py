@@ -15,7 +15,7 @@ import sympy as sp
 
 from ddt_utils.landscape import Landscape
 
-#: Where in a step the noise is evaluated: before it, in the middle, after it.
+#: Where in a step the noise is evaluated, as a fraction of the step.
 CONVENTIONS = {"ito": 0.0, "stratonovich": 0.5, "isothermal": 1.0}
 
 

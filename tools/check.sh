@@ -8,6 +8,7 @@ export PYTHONDONTWRITEBYTECODE=1 OMP_NUM_THREADS=1 MPLBACKEND=agg
 echo "== style"
 .venv/bin/ruff check ddt_utils tests tools benchmarks book/_ext
 .venv/bin/ruff format --check ddt_utils tests tools benchmarks book/_ext
+.venv/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 echo "== the book, warnings as errors"
 bash tools/build.sh

@@ -68,7 +68,8 @@ class LedgerTable(_Table):
             if row.distance is not None:
                 numbers += f", {row.distance:+.1f} standard errors apart".replace("-", "−")
             numbers += "."
-        return f"| {statement} | {row.statement}{numbers} | [{row.status}]({page}) |"
+        found = f"{row.statement}{numbers}".replace("|", "\\|")
+        return f"| {statement} | {found} | [{row.status}]({page}) |"
 
 
 class RuntimesTable(_Table):
