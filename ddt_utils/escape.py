@@ -64,7 +64,16 @@ class EscapeTimes:
                 f"times must be finite and not negative, got {times[wrong][:3]}; "
                 "a walker that never escaped is censored at the time when it was last seen"
             )
+        status, states = np.asarray(self.status), np.asarray(self.states)
+        unknown = ~np.isin(status, (ESCAPED, CENSORED, DIVERGED))
+        if unknown.any():
+            raise ValueError(
+                f"status must be {ESCAPED} (escaped), {CENSORED} (censored) or {DIVERGED} "
+                f"(diverged), got {status[unknown][:3]}"
+            )
         object.__setattr__(self, "times", times)
+        object.__setattr__(self, "status", status)
+        object.__setattr__(self, "states", states)
 
     @property
     def escaped(self) -> int:
@@ -130,14 +139,17 @@ class EscapeTimes:
         """The time by which that fraction of the walkers had escaped.
 
         Raises:
-            ValueError: the quantile lies beyond the last escape, so that censoring hides it.
+            ValueError: a walker was censored before that time, or too few escaped at all.
         """
         if not 0 < probability < 1:
-            raise ValueError(f"probability must lie between 0 and 1, got {probability}")
+            raise ValueError(
+                f"probability must lie between 0 and 1, got {probability}; 0.5 is the median"
+            )
         self._require(1)
         known = np.sort(np.where(self.status == ESCAPED, self.times, np.inf))
         value = known[int(np.ceil(probability * len(known))) - 1]
-        if not np.isfinite(value) or (self.censored and value > self._horizon()):
+        hidden = self.censored and value > np.min(self.times[self.status == CENSORED])
+        if not np.isfinite(value) or hidden:
             raise ValueError(
                 f"the {probability} quantile is hidden by censoring: only {self.escaped} of "
                 f"{len(known)} walkers escaped; allow more time"
@@ -155,10 +167,13 @@ class EscapeTimes:
         Under the exponential law the remaining times have the same mean; before it holds, while
         the walkers settle in the valley, they do not.
         """
+        if not start >= 0:
+            raise ValueError(f"start must be zero or positive, got {start}; clocks begin at zero")
         left = self.times > start
         if not left.any():
             raise ValueError(
-                f"no walker was left at {start}; the last was seen at {self._horizon()}"
+                f"start must leave walkers inside, got {start}; the last was seen at "
+                f"{np.max(self.times)}"
             )
         return replace(
             self, times=self.times[left] - start, status=self.status[left], states=self.states[left]
@@ -186,9 +201,6 @@ class EscapeTimes:
             information = d * np.pi**2 / 6
         z = score / np.sqrt(information)
         return TestResult(float(z), float(2 * stats.norm.sf(abs(z))))
-
-    def _horizon(self):
-        return float(np.max(self.times))
 
     def _require(self, least):
         if self.diverged:
@@ -249,8 +261,10 @@ def linear_fit(x, y, stderr) -> Fit:
     x, y, stderr = np.broadcast_arrays(*(np.asarray(v, dtype=float) for v in (x, y, stderr)))
     if x.ndim != 1 or len(np.unique(x)) < 2 or not np.all(np.isfinite(x + y)):
         raise ValueError(f"a line needs finite points at two or more different x, got x = {x}")
-    if not np.all(stderr > 0):
-        raise ValueError(f"standard errors must be positive, got {stderr}; they weigh the points")
+    if not np.all(np.isfinite(stderr) & (stderr > 0)):
+        raise ValueError(
+            f"standard errors must be positive and finite, got {stderr}; they weigh the points"
+        )
     weight = stderr**-2.0
     centre = np.sum(weight * x) / np.sum(weight)
     spread = np.sum(weight * (x - centre) ** 2)
@@ -269,7 +283,9 @@ def linear_fit(x, y, stderr) -> Fit:
 def agreement(measured: float, stderr: float, predicted: float) -> float:
     """How many standard errors the measurement lies above the prediction."""
     if not stderr > 0:
-        raise ValueError(f"the standard error must be positive, got {stderr}")
+        raise ValueError(
+            f"the standard error must be positive, got {stderr}; without one nothing is compared"
+        )
     return float((measured - predicted) / stderr)
 
 

@@ -178,12 +178,11 @@ class FokkerPlanck:
         if self.log_weight is None:
             found = eigs(-self.matrix, k=count, sigma=shift, v0=start, return_eigenvectors=False)
         else:
-            entries = self.matrix.tocoo()
-            root = self.log_weight / 2
-            entries.data = -entries.data * np.exp(root[entries.col] - root[entries.row])
-            cells = self.volumes[self.inside] ** 0.5
-            scaled = diags(cells) @ entries @ diags(1 / cells)
-            found = eigsh(scaled.tocsc(), k=count, sigma=shift, v0=start, return_eigenvectors=False)
+            # in detailed balance the symmetric form has the links √(a_ij a_ji)
+            links = self.matrix - diags(self.matrix.diagonal())
+            links = links.multiply(links.T).sqrt()
+            form = (diags(-self.matrix.diagonal()) - links).tocsc()
+            found = eigsh(form, k=count, sigma=shift, v0=start, return_eigenvectors=False)
         rates = np.sort(found.real)
         if self.inside.all():
             rates[0] = 0.0

@@ -9,7 +9,9 @@ alone in Colab tells the same story.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
+from numbers import Real
 from pathlib import Path
 
 from ddt_utils.escape import agreement
@@ -55,22 +57,37 @@ def with_error(value: float, stderr: float | None = None, digits: int | None = N
         >>> with_error(0.123456)
         '0.1235'
     """
-    import math
-
-    value = float(value)
+    value = _finite("value", value)
     if stderr is None:
-        text = f"{value:.{digits}f}" if digits is not None else f"{value:.4g}"
+        text = f"{value:.4g}" if digits is None else f"{round(value, digits) + 0.0:.{digits}f}"
         return text.replace("-", "−")
     stderr = float(stderr)
-    if not stderr > 0:
+    if not (stderr > 0 and math.isfinite(stderr)):
         raise ValueError(
-            f"the standard error must be positive, got {stderr}; leave it out if exact"
+            f"the standard error must be positive and finite, got {stderr}; leave it out if exact"
         )
+    largest = max(abs(value), stderr)
+    if digits is None and largest >= 1e15:  # beyond the digits of a double
+        power = math.floor(math.log10(largest))
+        return f"({with_error(value / 10**power, stderr / 10**power)}) × 10^{power}"
     if digits is None:
-        digits = 1 - math.floor(math.log10(stderr))
-    value, stderr = round(value, digits), round(stderr, digits)
+        digits = _digits(round(stderr, _digits(stderr)))  # 0.0996 is shown as 0.10
+    value, stderr = round(value, digits) + 0.0, round(stderr, digits)  # + 0.0: no negative zero
     shown = max(digits, 0)
     return f"{value:.{shown}f} ± {stderr:.{shown}f}".replace("-", "−")
+
+
+def _digits(stderr):
+    """Decimals that show two digits of a standard error."""
+    return 1 - math.floor(math.log10(stderr))
+
+
+def _finite(name, value):
+    if not math.isfinite(float(value)):
+        raise ValueError(
+            f"the {name} must be a finite number, got {value}; find out what went wrong first"
+        )
+    return float(value)
 
 
 def number(name: str, value, *, stderr: float | None = None, digits: int | None = None) -> None:
@@ -127,8 +144,10 @@ def claim(
     if status not in statuses:
         raise ValueError(f"status must be one of {statuses}, got {status!r}")
     distance = None
-    if isinstance(measured, (int, float)) and stderr is not None and predicted is not None:
-        distance = agreement(measured, stderr, float(predicted))
+    if isinstance(measured, Real) and isinstance(predicted, Real) and stderr is not None:
+        numbers = {"measured": measured, "predicted": predicted, "standard error": stderr}
+        numbers = {name: _finite(name, value) for name, value in numbers.items()}
+        distance = agreement(*(numbers[n] for n in ("measured", "standard error", "predicted")))
         if status != "derived" and abs(distance) > LIMIT:
             status = "deviates"
     elif status in ("simulated", "measured") and not isinstance(measured, str):
@@ -142,13 +161,12 @@ def claim(
         status=status,
         predicted=_text(predicted, None, digits),
         measured=_text(measured, stderr, digits),
-        distance=None if distance is None else round(distance, 1),
+        distance=None if distance is None else round(distance, 1) + 0.0,
     )
     found = f"; predicted {row.predicted}" if row.predicted else ""
     found += f", found {row.measured}" if row.measured else ""
     found += f", {row.distance:+.1f} standard errors apart" if row.distance is not None else ""
-    text = f"{key}: {row.status}. {statement}{found}".replace("-0.0 ", "+0.0 ")
-    print(text)
+    print(f"{key}: {row.status}. {statement}{found}")
     _display({MIME_TYPE: asdict(row)}, {})
     return row
 

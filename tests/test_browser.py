@@ -80,7 +80,7 @@ LOOK = """() => {
     unrendered: [...document.querySelectorAll('span.math, div.math')]
       .filter(e => !e.querySelector('mjx-container')).map(e => e.textContent.slice(0, 60)),
     mathErrors: document.querySelectorAll('mjx-merror, [data-mjx-error]').length,
-    raw: (text.match(/\\$\\$|\\\\(begin|frac|gamma|tau)\\b|\\{(glue|eq|cite|prf)[:}]/) || [''])[0],
+    raw: (text.match(/\\$\\$|\\\\[A-Za-z]{2,}|\\{[a-z]+(:[a-z]+)*\\}`/) || [''])[0],
     unnamed: [...document.querySelectorAll('img, svg[role=img]')]
       .filter(e => shown(e) && !(e.getAttribute('alt') ?? e.getAttribute('aria-label'))).length,
     clipped: [...document.querySelectorAll('div.math')]

@@ -56,7 +56,7 @@ def test_cells_are_short_and_end_as_nbval_needs(code):
         lines = cell.source.splitlines()
         assert len(lines) <= 30, cell.source
         assert not cell.source.rstrip().endswith(";"), cell.source
-        assert max((len(line) for line in lines), default=0) <= 79, cell.source
+        assert max((len(line) for line in lines), default=0) <= 75, cell.source
 
 
 def test_few_cells_escape_comparison(code):

@@ -90,6 +90,9 @@ def fingerprint(text: Path) -> str:
     rooms = rooms_reached(sources)
     for room in sorted(rooms):
         digest.update(_tree(PACKAGE / f"{room}.py").encode())
+    if "figures" in rooms:
+        for font in sorted((PACKAGE / "fonts").glob("*.ttf")):
+            digest.update(font.read_bytes())
     if "kernel" in rooms:
         digest.update((PACKAGE / "kernel_template.txt").read_bytes())
     return digest.hexdigest()[:16]

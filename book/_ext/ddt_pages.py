@@ -16,6 +16,7 @@ import yaml
 from bs4 import BeautifulSoup
 from docutils import nodes
 from docutils.statemachine import StringList
+from lighten import lighten
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
@@ -104,6 +105,8 @@ def exclude_texts(app, config):
 
 _COLOURS = {light: f"var(--ddt-{name})" for name, (light, _) in PALETTE.items()}
 _HEX = re.compile("|".join(_COLOURS))
+_LONG = re.compile(r"(\d\.\d\d)\d+")  # a hundredth of a point is enough for a drawing
+_RAW = re.compile(r"\\[A-Za-z(\[]|\$[^$\s][^$\n]*\$|\$\$|\{[a-z]+(?::[a-z]+)*\}`|:::+\s*\{")
 _SCRIPTS = re.compile(r"fontawesome|thebe|require\.js|@jupyter-widgets", re.I)
 
 
@@ -121,6 +124,7 @@ def inline_svg(svg_text: str, alt: str, prefix: str) -> BeautifulSoup:
     """A stored SVG as part of the page: described, with ids of its own and the theme's colours."""
     text = svg_text[svg_text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
+    text = re.sub(r' (d|x|y)="[^"]*"', lambda m: _LONG.sub(r"\1", m[0]), text)
     text = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{prefix}-", text)
     text = _HEX.sub(lambda m: _COLOURS[m[0]], text)
     # presentation attributes do not take var(); the same thing as a style does
@@ -160,9 +164,7 @@ def mend(app, path: Path) -> list[str]:
     shown = BeautifulSoup(str(article), "html.parser")
     for hidden in shown.select("pre, code, script, style, .math, annotation"):
         hidden.decompose()
-    raw = re.search(
-        r"\$\$|\\(?:frac|begin|gamma|tau|theta)\b|\{glue:|\{eq\}|\{cite", shown.get_text()
-    )
+    raw = re.search(_RAW, shown.get_text())
     if raw:
         wrong.append(f"{name}: raw markup on the page: …{raw[0]}…")
     if not page.find("meta", attrs={"name": "description"}):
@@ -200,6 +202,7 @@ def finish(app, exception):
     pages = [p for p in sorted(out.rglob("*.html")) if "_static" not in p.parts]
     pages.remove(out / "index.html")  # only sends the reader on to the landing page
     wrong = [problem for page in pages for problem in mend(app, page)]
+    lighten(out, pages)
     if wrong:
         raise ExtensionError("pages that cannot be published:\n  " + "\n  ".join(wrong))
 
@@ -210,5 +213,5 @@ def setup(app):
     app.add_role("ddt-open", open_role)
     app.connect("config-inited", exclude_texts)
     app.add_css_file("palette.css", priority=400)
-    app.connect("build-finished", finish)
+    app.connect("build-finished", finish, priority=900)  # after the theme has written its styles
     return {"parallel_read_safe": True, "version": "1"}

@@ -1,0 +1,652 @@
+"""The classic mistakes, made on purpose: the project's checks must notice every one.
+
+A mistake in the package is made in a copy, and named tests are run on that copy; all of them must
+fail, by their assertions. Mistakes in chapters, notebooks and pages are made in small ones.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import types
+import warnings
+from pathlib import Path
+from xml.etree import ElementTree
+
+import jupytext
+import matplotlib
+import nbformat
+import notebooks
+import pages
+import pytest
+from matplotlib import pyplot as plt
+from nbformat import v4
+
+import tests.test_notebooks as rules
+from ddt_utils.ledger import MIME_TYPE
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def mutated(text, old, new):
+    """The text with one passage exchanged, which must be there exactly once."""
+    assert text.count(old) == 1, f"found {text.count(old)} times, so the mistake is not made: {old}"
+    return text.replace(old, new)
+
+
+# --- mistakes in the package ---------------------------------------------------------------------
+
+AMPLITUDE = "sp.sqrt(2 * float(step) * factor)"
+TOP = "np.sum(np.log(np.abs(top))) - np.sum(np.log(bottom))"
+SHARES = "np.divide(path_fraction, curvature_minimum) + np.subtract(1, path_fraction) / depth"
+SWAPPED = "np.divide(path_fraction, depth) + np.subtract(1, path_fraction) / curvature_minimum"
+DRIFT = "    for i, slope in enumerate(landscape.gradient_expression):\n"
+CENSORED_ERROR = "        if self.censored:\n            return self.mean / np.sqrt(self.escaped)\n"
+
+# name: (file, what is right, what is wrong, the tests that must fail)
+MISTAKES = {
+    "noise sqrt(D) dW instead of sqrt(2 D) dW": (
+        "kernel.py",
+        AMPLITUDE,
+        AMPLITUDE.replace("2 * ", ""),
+        "test_stationary.py::test_white_noise_ends_in_the_boltzmann_density",
+        "test_simulate.py::test_two_ends_are_found_with_the_right_odds",
+    ),
+    "a factor two lost in a full matrix": (
+        "kernel.py",
+        "np.linalg.cholesky(2 * float(step)",
+        "np.linalg.cholesky(float(step)",
+        "test_stationary.py::test_a_full_matrix_gives_the_gaussian_of_the_lyapunov_equation",
+    ),
+    "white noise of twice the D that was asked for": (
+        "noise.py",
+        "strength = sp.sympify(self.diffusion_constant)",
+        "strength = 2 * sp.sympify(self.diffusion_constant)",
+        "test_stationary.py::test_white_noise_ends_in_the_boltzmann_density",
+        "test_simulate.py::test_mean_to_the_top_needs_the_shift",
+        "test_exact.py::test_free_diffusion",
+        "test_noise.py::test_white_noise_is_a_multiple_of_the_identity",
+    ),
+    "eta/B instead of eta/2B": (
+        "noise.py",
+        "/ (2 * sp.sympify(self.batch_size))",
+        "/ sp.sympify(self.batch_size)",
+        "test_noise.py::test_hessian_noise_is_eta_over_two_b_times_the_curvature_and_its_floor",
+        "test_theory.py::"
+        "test_sgd_escape_time_is_exact_in_the_piecewise_well_under_the_isothermal_convention",
+    ),
+    "Ito and isothermal exchanged in the quadrature": (
+        "exact.py",
+        "self.alpha = convention_exponent(convention)",
+        "self.alpha = 1 - convention_exponent(convention)",
+        "test_exact.py::test_conventions_differ_in_the_prefactor_as_the_diffusion_does",
+        "test_exact.py::test_against_the_backward_equation_solved_as_an_ode[ito]",
+        "test_exact.py::test_stationary_density_carries_no_current[isothermal]",
+    ),
+    "Ito and isothermal exchanged by name": (
+        "noise.py",
+        '{"ito": 0.0, "stratonovich": 0.5, "isothermal": 1.0}',
+        '{"ito": 1.0, "stratonovich": 0.5, "isothermal": 0.0}',
+        "test_exact.py::test_conventions_differ_in_the_prefactor_as_the_diffusion_does",
+        "test_exact.py::test_against_the_backward_equation_solved_as_an_ode[isothermal]",
+        "test_exact.py::test_stationary_density_carries_no_current[ito]",
+    ),
+    "walkers in the isothermal convention": (
+        "kernel.py",
+        DRIFT,
+        DRIFT + "        slope = slope - sp.diff(diffusion[i, i], landscape.variables[i])\n",
+        "test_simulate.py::test_state_dependent_noise_is_in_the_ito_convention",
+        "test_stationary.py::test_state_dependent_noise_ends_in_the_density_of_ito",
+    ),
+    "Ito and isothermal exchanged on the grid": (
+        "generator.py",
+        "alpha = convention_exponent(convention)",
+        "alpha = 1 - convention_exponent(convention)",
+        "test_generator.py::test_stationary_density_is_that_of_quadrature[ito]",
+        "test_generator.py::"
+        "test_first_passage_times_converge_to_quadrature_at_second_order[isothermal]",
+    ),
+    "minimum and saddle exchanged in Eyring-Kramers": (
+        "theory.py",
+        TOP,
+        "np.sum(np.log(bottom)) - np.sum(np.log(np.abs(top)))",
+        "test_theory.py::test_eyring_kramers_in_one_dimension_is_kramers",
+        "test_theory.py::test_eyring_kramers_with_a_transverse_valley",
+    ),
+    "minimum and saddle exchanged in the exponent of SGD": (
+        "theory.py",
+        SHARES,
+        SWAPPED,
+        "test_theory.py::"
+        "test_sgd_escape_time_is_exact_in_the_piecewise_well_under_the_isothermal_convention",
+    ),
+    "minimum and saddle exchanged in the prefactor of SGD": (
+        "theory.py",
+        "value=_number(2 * np.pi / depth * _exponential(exponent))",
+        "value=_number(2 * np.pi / curvature_minimum * _exponential(exponent))",
+        "test_theory.py::"
+        "test_sgd_escape_time_is_exact_in_the_piecewise_well_under_the_isothermal_convention",
+    ),
+    "no correction of the time step": (
+        "kernel.py",
+        "BARRIER_SHIFT = 0.5825971579390106",
+        "BARRIER_SHIFT = 0.0",
+        "test_simulate.py::test_mean_to_the_top_needs_the_shift",
+    ),
+    "walkers that stayed counted as if they had escaped": (
+        "escape.py",
+        "np.sum(self.times) / self.escaped)",
+        "np.mean(self.times))",
+        "test_escape.py::test_the_walkers_that_stayed_are_not_left_out",
+        "test_escape.py::test_a_simulation_that_ended_early_still_gives_the_rate",
+    ),
+    "the error of a sample where walkers stayed": (
+        "escape.py",
+        CENSORED_ERROR,
+        "",
+        "test_escape.py::test_with_censoring_mean_and_error_are_those_of_the_likelihood",
+        "test_escape.py::test_the_mean_is_unbiased_and_its_error_is_what_it_says[censored]",
+    ),
+    "a verdict that looks at one side only": (
+        "ledger.py",
+        "abs(distance) > LIMIT",
+        "distance > LIMIT",
+        "test_ledger.py::test_beyond_the_limit_a_claim_deviates[-1-simulated]",
+    ),
+}
+
+WITNESS = """
+from pathlib import Path
+
+import ddt_utils
+
+
+def test_the_copy_is_what_is_tested():
+    assert Path(ddt_utils.__file__).parent.parent == Path(__file__).resolve().parent.parent
+"""
+
+
+def bare():
+    """The environment for a pytest of its own, without options or plugins from outside."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+    return kept | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+
+
+def outcomes(folder, mistake=None):
+    """Copy package and tests, make a mistake, run the named tests; pytest's code, failures, all."""
+    folder = folder.resolve()
+    for part in ("ddt_utils", "tests"):
+        shutil.copytree(
+            ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__", "vendor")
+        )
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    (folder / "tests" / "test_witness.py").write_text(WITNESS, encoding="utf-8")
+    environment = bare() | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    if mistake:
+        file, right, wrong, *names = MISTAKES[mistake]
+        path = folder / "ddt_utils" / file
+        path.write_text(mutated(path.read_text(encoding="utf-8"), right, wrong), encoding="utf-8")
+        if DRIFT in wrong:  # then the generated step is another one, which nobody wants again
+            environment["DDT_UTILS_CACHE"] = str(folder / "cache")
+    else:
+        names = dict.fromkeys(name for _, _, _, *several in MISTAKES.values() for name in several)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junitxml=r.xml"]
+    run = subprocess.run(
+        [*command, *(f"tests/{name}" for name in ["test_witness.py", *names])],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert (folder / "r.xml").is_file(), run.stdout + run.stderr
+    failed, passed = {}, set()
+    for case in ElementTree.parse(folder / "r.xml").iter("testcase"):
+        name = f"{case.get('classname').removeprefix('tests.')}.py::{case.get('name')}"
+        assert case.find("error") is None and case.find("skipped") is None, run.stdout
+        failure = case.find("failure")
+        if failure is None:
+            passed.add(name)
+        else:
+            failed[name] = failure.get("message")
+    return run, set(names), passed, failed
+
+
+def test_without_a_mistake_the_named_tests_pass(tmp_path):
+    run, names, passed, failed = outcomes(tmp_path)
+    assert run.returncode == 0 and not failed, run.stdout
+    assert passed == names | {"test_witness.py::test_the_copy_is_what_is_tested"}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_in_the_package_is_noticed(mistake, tmp_path):
+    run, names, passed, failed = outcomes(tmp_path, mistake)
+    assert passed == {"test_witness.py::test_the_copy_is_what_is_tested"}, run.stdout
+    assert set(failed) == names and run.returncode == 1, run.stdout
+    for message in failed.values():  # not because the changed code no longer runs
+        assert message.startswith(("assert", "AssertionError")), run.stdout
+
+
+# --- mistakes in a derivation --------------------------------------------------------------------
+
+# chapter: (what is right on the page, what is wrong)
+SLIPS = {
+    "kramers": [
+        ("single = -D / weight", "single = D / weight"),
+        ("stated = sp.erfc(x * sp.sqrt(h / (2 * D)))", "stated = sp.erfc(x * sp.sqrt(h / D))"),
+        (
+            "stated = 2 * sp.pi / sp.sqrt(k * h) * sp.exp((Lb",
+            "stated = sp.pi / sp.sqrt(k * h) * sp.exp((Lb",
+        ),
+        (
+            "stated = 2 * sp.pi / sp.sqrt(k * h) * sp.exp((Lb - La)",
+            "stated = 2 * sp.pi / sp.sqrt(k * h) * sp.exp((Lb + La)",
+        ),
+        ("(1 - pull * t1 + D * t2)", "(1 - pull * t1 + 2 * D * t2)"),
+        ("5 * f3**2", "5 * f3**3"),
+        ("- f4 / (8 * f2**2)", "+ f4 / (8 * f2**2)"),
+    ],
+    "sgd-to-diffusion": [
+        ("S / B * (m - B) / (m - 1)", "S / B * (m - B) / m"),
+        ("second - 2 * (eta_ * C / 2) * t", "second - (eta_ * C / 2) * t"),
+        ("skewness + sp.sqrt(eta_ / t)", "skewness - sp.sqrt(eta_ / t)"),
+        ("correction + (dL**2).diff(x) / 4", "correction + (dL**2).diff(x) / 2"),
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def derivations():
+    """What every slip raised, in the state that the chapter's cells before it have left."""
+    raised = {}
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # agg cannot show
+        for chapter, slips in SLIPS.items():
+            text = ROOT / "book" / "escape" / f"{chapter}.md"
+            cells, names = notebooks.code_of(jupytext.read(text)), {}
+            where = {}
+            for right, wrong in slips:
+                mutated("\n".join(cells), right, wrong)
+                (place,) = [i for i, cell in enumerate(cells) if right in cell]
+                where.setdefault(place, []).append((right, wrong))
+            for i, cell in enumerate(cells[: max(where) + 1]):
+                for right, wrong in where.get(i, []):
+                    error = None
+                    try:
+                        exec(mutated(cell, right, wrong), dict(names))
+                    except Exception as caught:
+                        error = caught
+                    raised[chapter, right, wrong] = error
+                exec(cell, names)  # and without the slip it holds
+        plt.close("all")
+    return raised
+
+
+@pytest.mark.parametrize(
+    ("chapter", "right", "wrong"),
+    [pytest.param(c, *slip, id=f"{c}: {slip[1]}") for c, slips in SLIPS.items() for slip in slips],
+)
+def test_a_slip_in_a_derivation_is_noticed(chapter, right, wrong, derivations):
+    assert isinstance(derivations[chapter, right, wrong], AssertionError)
+
+
+# --- notebooks that no longer match --------------------------------------------------------------
+
+CHAPTER = """---
+jupytext:
+  formats: ipynb,md:myst
+  text_representation:
+    extension: .md
+    format_name: myst
+kernelspec:
+  display_name: Python 3
+  language: python
+  name: python3
+---
+
+# A small chapter
+
+```{code-cell} ipython3
+:tags: [setup]
+
+already = "here"
+```
+
+```{code-cell} ipython3
+import json
+from pathlib import Path
+
+from ddt_utils import exact, ledger, simulate
+
+height = json.loads(Path("heights.json").read_text())["height"]
+ledger.number("sm-height", height, stderr=0.1)
+```
+
+```{code-cell} ipython3
+ledger.number("sm-double", 2 * height, digits=1)
+```
+
+```{code-cell} ipython3
+---
+tags: [keep]
+---
+row = ledger.claim(
+    "small", statement="It is one.", status="measured",
+    predicted=1.0, measured=height, stderr=0.1,
+)
+```
+"""
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    """A small book in a small repository, with its one chapter executed by the project's tool."""
+    root = tmp_path_factory.mktemp("repository").resolve()
+    text = root / "book" / "part" / "small.md"
+    text.parent.mkdir(parents=True)
+    text.write_text(CHAPTER, encoding="utf-8")
+    (text.parent / "heights.json").write_text('{"height": 1.2}')
+    shutil.copy(ROOT / "requirements.txt", root)
+    shutil.copytree(
+        ROOT / "ddt_utils", root / "ddt_utils", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(notebooks, "BOOK", root / "book")
+        assert notebooks.is_stale(text)  # there is no notebook yet
+        assert notebooks.execute(text)[0] == "part/small"
+    return root
+
+
+@pytest.fixture
+def repository(executed, tmp_path, monkeypatch):
+    """A copy of the small repository, in the place of this one."""
+    root = tmp_path.resolve() / "repository"
+    shutil.copytree(executed, root)
+    for name, place in (("ROOT", root), ("BOOK", root / "book"), ("PACKAGE", root / "ddt_utils")):
+        monkeypatch.setattr(notebooks, name, place)
+    return root
+
+
+def edit(path, right, wrong):
+    path.write_text(mutated(path.read_text(encoding="utf-8"), right, wrong), encoding="utf-8")
+
+
+def test_an_executed_chapter_is_not_stale(repository):
+    text = repository / "book" / "part" / "small.md"
+    assert notebooks.chapters() == [text]
+    assert not notebooks.is_stale(text)
+
+
+TEXT = "book/part/small.md"
+GLUED = "application/papermill.record/text/plain"
+
+
+@pytest.mark.parametrize(
+    ("file", "right", "wrong"),
+    [
+        (TEXT, "predicted=1.0", "predicted=1.1"),
+        (TEXT, "row = ", "row =  "),
+        ("book/part/heights.json", "1.2", "1.3"),
+        ("ddt_utils/exact.py", "_ORDER = 16", "_ORDER = 17"),
+        ("ddt_utils/ledger.py", "LIMIT = 4.42", "LIMIT = 5"),
+        (
+            "ddt_utils/escape.py",
+            "ESCAPED, CENSORED, DIVERGED = 1, 2, 3",
+            "ESCAPED, CENSORED, DIVERGED = 1, 3, 2",
+        ),
+        ("ddt_utils/noise.py", '"stratonovich": 0.5', '"stratonovich": 0.4'),
+        ("ddt_utils/kernel.py", "LANES = 64", "LANES = 32"),
+        ("ddt_utils/kernel_template.txt", "def advance(", "def  advance("),
+        ("requirements.txt", "sympy==", "sympy==0"),
+    ],
+    ids=lambda value: value.replace("\n", " ")[:30],
+)
+def test_a_notebook_made_by_other_code_is_stale(repository, file, right, wrong):
+    text, before = repository / TEXT, notebooks.fingerprint(repository / TEXT)
+    edit(repository / file, right, wrong)
+    assert notebooks.fingerprint(text) != before
+    assert notebooks.is_stale(text)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("# A small chapter", "# A short chapter"),
+        ("tags: [keep]", "tags: [drop]"),
+        (
+            "```{code-cell} ipython3\nimport json",
+            "One more.\n\n```{code-cell} ipython3\nimport json",
+        ),
+    ],
+    ids=["a word", "a tag", "a paragraph"],
+)
+def test_a_notebook_of_another_text_is_stale(repository, right, wrong):
+    text = repository / TEXT
+    edit(text, right, wrong)
+    notebook = nbformat.read(text.with_suffix(".ipynb"), as_version=4)
+    assert not notebooks.same_text(text, notebook)
+    assert notebooks.is_stale(text)
+
+
+@pytest.mark.parametrize(
+    ("file", "right", "wrong"),
+    [
+        (TEXT, 'already = "here"', 'already = "there"'),
+        ("ddt_utils/escape.py", "What a set of escape times says", "What escape times say"),
+        ("ddt_utils/theory.py", "import numpy as np\n", "import numpy as np\n\nmore = 1\n"),
+        ("requirements.txt", "pytest==", "pytest==0"),
+    ],
+    ids=["the set-up cell", "a docstring", "a room that is not reached", "a pin of a tool"],
+)
+def test_what_decides_no_output_makes_no_notebook_stale(repository, file, right, wrong):
+    edit(repository / file, right, wrong)
+    assert not notebooks.is_stale(repository / TEXT)
+
+
+@pytest.fixture(scope="module")
+def compared(executed, tmp_path_factory):
+    """Which cells nbval finds different, in the true notebook and in a tampered one."""
+    folder = tmp_path_factory.mktemp("nbval").resolve()
+    shutil.copy(executed / "book" / "part" / "heights.json", folder)
+    notebook = nbformat.read((executed / TEXT).with_suffix(".ipynb"), as_version=4)
+    nbformat.write(notebook, folder / "true.ipynb")
+    _, first, second, third = (c.outputs for c in notebook.cells if c.cell_type == "code")
+    assert first[0].text == "sm-height = 1.20 ± 0.10\n"
+    first[0].text = "sm-height = 1.21 ± 0.10\n"
+    assert second[1].data == {GLUED: "2.4"}
+    second[1].data = {GLUED: "2.5"}
+    assert third[1].data[MIME_TYPE]["status"] == "measured"
+    third[1].data[MIME_TYPE]["status"] = "derived"
+    nbformat.write(notebook, folder / "tampered.ipynb")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval"]
+    command += ["--nbval-current-env", "-p", "nbval.plugin", "-p", "tests.nbval_plugin"]
+    command += ["--nbval-sanitize-with", "tests/nbval-sanitize.cfg"]
+    command += [f"--junitxml={folder / 'r.xml'}", str(folder)]
+    run = subprocess.run(command, cwd=ROOT, env=bare(), capture_output=True, text=True)
+    assert run.returncode == 1, run.stdout + run.stderr
+    differ = {"true": [], "tampered": []}
+    for case in ElementTree.parse(folder / "r.xml").iter("testcase"):
+        assert case.find("error") is None and case.find("skipped") is None, run.stdout
+        (name,) = [name for name in differ if name in case.get("classname")]
+        differ[name].append(case.find("failure") is not None)
+    return differ
+
+
+@pytest.mark.parametrize(
+    ("notebook", "differing"),
+    [("true", [False] * 4), ("tampered", [False, True, True, True])],
+)
+def test_nbval_sees_every_output_that_was_tampered_with(notebook, differing, compared):
+    """The set-up cell is true in both; the others have one false output each."""
+    assert compared[notebook] == differing
+
+
+# --- notebooks that are not fit to print ---------------------------------------------------------
+
+
+def cell(source="1 + 1", *, count=1, outputs=(), **metadata):
+    return v4.new_code_cell(source, execution_count=count, outputs=list(outputs), metadata=metadata)
+
+
+def picture(count=1, **metadata):
+    shown = v4.new_output("display_data", data={"image/svg+xml": "<svg/>"})
+    told = {
+        "figure": {"caption": "A caption that says in a sentence what was found.", "name": "fig-a"},
+        "image": {"alt": "A line that falls from left to right."},
+    }
+    return cell(count=count, outputs=[shown], mystnb=told | metadata)
+
+
+def stream(name, text="so it is"):
+    return v4.new_output("stream", name=name, text=text)
+
+
+ERROR = v4.new_output("error", ename="ValueError", evalue="no", traceback=[])
+RULES = {
+    "never executed": (rules.test_every_cell_was_executed_in_order, cell(count=None)),
+    "out of order": (rules.test_every_cell_was_executed_in_order, cell(count=7)),
+    "an error": (rules.test_no_cell_failed_or_warned, cell(outputs=[ERROR])),
+    "a warning": (rules.test_no_cell_failed_or_warned, cell(outputs=[stream("stderr")])),
+    "a semicolon": (rules.test_cells_are_short_and_end_as_nbval_needs, cell("1 + 1;\n")),
+    "too long": (rules.test_cells_are_short_and_end_as_nbval_needs, cell("1\n" * 31)),
+    "too wide": (rules.test_cells_are_short_and_end_as_nbval_needs, cell("x" * 80)),
+    "not compared": (rules.test_few_cells_escape_comparison, cell(tags=["nbval-ignore-output"])),
+    "an address": (
+        rules.test_outputs_hold_no_addresses_widgets_or_paths,
+        cell(outputs=[stream("stdout", "<object at 0x7f2a91c04d90>")]),
+    ),
+    "no alternative text": (
+        rules.test_every_figure_has_caption_name_and_description,
+        picture(image={"alt": ""}),
+    ),
+    "no caption": (
+        rules.test_every_figure_has_caption_name_and_description,
+        picture(figure={"caption": "Figure", "name": "fig-a"}),
+    ),
+    "two figures": (
+        rules.test_every_figure_has_caption_name_and_description,
+        cell(outputs=picture().outputs * 2, mystnb=picture().metadata.mystnb),
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", RULES)
+def test_a_notebook_that_is_not_fit_to_print_is_noticed(fault):
+    rule, bad = RULES[fault]
+    rule([cell(outputs=[stream("stdout")]), picture(count=2)])
+    with pytest.raises(AssertionError):
+        rule([bad])
+
+
+@pytest.mark.parametrize("name, printed", [("a-b", "a-b = 3"), ("a-c", "a-b = 2")])
+def test_a_number_in_prose_that_no_cell_printed_is_noticed(name, printed, tmp_path):
+    record = {GLUED: "2"}
+    stored = v4.new_output("display_data", record, metadata={"scrapbook": {"name": "a-b"}})
+    text = tmp_path / "chapter.md"
+    text.write_text("It is {glue:text}`a-b`.")
+    rules.test_every_glued_number_is_known_and_printed(
+        text, None, [cell(outputs=[stream("stdout", "a-b = 2"), stored])]
+    )
+    text.write_text(f"It is {{glue:text}}`{name}`.")
+    with pytest.raises(AssertionError):
+        rules.test_every_glued_number_is_known_and_printed(
+            text, None, [cell(outputs=[stream("stdout", printed), stored])]
+        )
+
+
+# --- pages that cannot be published --------------------------------------------------------------
+
+IMAGE = '<img src="_images/walker-1a2b.png" alt="{}">'
+SEEN = "A noisy trace that jumps between two levels."
+
+
+@pytest.fixture
+def mend(monkeypatch, tmp_path):
+    """The complaints about a page with this in its article."""
+    monkeypatch.syspath_prepend(str(ROOT / "book" / "_ext"))
+    import ddt_pages
+
+    def complaints(article):
+        path = tmp_path / "chapter.html"
+        path.write_text(
+            "<html><head><title>t</title></head><body><article><section><h1>A chapter</h1>"
+            f"<p>A first paragraph.</p>{article}</section></article></body></html>",
+            encoding="utf-8",
+        )
+        return ddt_pages.mend(types.SimpleNamespace(outdir=str(tmp_path)), path)
+
+    return complaints
+
+
+def test_a_page_as_it_should_be_is_not_complained_about(mend):
+    fine = r'<p>The <span class="math">\(\tau\)</span> of <code>\frac</code> costs 5 $.</p>'
+    assert mend(fine + IMAGE.format(SEEN)) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"$$\tau = 1$$",
+        r"the time \frac{1}{\gamma}",
+        r"\begin{aligned}",
+        r"the rate \gamma of",
+        r"and \tau.",
+        "the {glue:text}`kr-tau`",
+        "equation {eq}`eq-kr-rate`",
+        "by {cite:p}`kramers1940`",
+        r"so \sqrt{D} is",
+        r"with \eta small",
+        "and $x$ too",
+        "see {numref}`fig-kr-walker`",
+        "see {doc}`measuring`",
+    ],
+)
+def test_a_raw_formula_is_noticed(text, mend):
+    (complaint,) = mend(f"<p>{text}</p>")
+    assert complaint.startswith("chapter.html: raw markup on the page")
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        '<img src="_images/walker-1a2b.png">',
+        IMAGE.format(""),
+        IMAGE.format("_images/walker-1a2b.png"),
+        IMAGE.format("../../_images/a/long/way/to/walker-1a2b.png"),
+        IMAGE.format("A noisy trace."),
+    ],
+    ids=["missing", "empty", "the file's name", "the file's path", "too short"],
+)
+def test_an_image_that_nobody_described_is_noticed(image, mend):
+    (complaint,) = mend(image)
+    assert "alternative text written by hand: _images/walker-1a2b.png" in complaint
+
+
+@pytest.fixture
+def built(tmp_path):
+    """A built book, as far as the look at its pages goes."""
+    contents = pages.yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    names = pages.listed(contents)
+    assert len(names) >= 5
+    for name in names:
+        path = tmp_path / f"{name}.html"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("<h1>A page</h1>" + "It says something. " * 400, encoding="utf-8")
+    assert pages.problems(tmp_path) == []
+    return tmp_path, names
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "is missing"),
+        ("", "is empty"),
+        ("<h1>A page</h1>", "is empty"),
+        ("It says something. " * 400, "is empty"),
+    ],
+    ids=["missing", "empty", "only a heading", "no heading"],
+)
+def test_a_page_with_nothing_on_it_is_noticed(content, problem, built):
+    folder, names = built
+    path = folder / f"{names[-1]}.html"
+    path.unlink() if content is None else path.write_text(content, encoding="utf-8")
+    assert pages.problems(folder) == [f"{names[-1]}.html {problem}"]
