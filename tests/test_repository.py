@@ -6,6 +6,7 @@ import subprocess
 import tomllib
 
 import address
+import drawings
 import pages
 import pytest
 from notebooks import ROOT
@@ -70,6 +71,16 @@ def test_the_book_was_built_whole():
 
 def test_a_missing_page_is_noticed(tmp_path):
     assert "book/index.html is missing" in pages.problems(tmp_path)
+
+
+def test_the_readme_s_picture_is_the_landing_page_s_figure():
+    stored = ROOT / "book" / "_static" / "two-valleys.svg"
+    assert drawings.landing_figure() == stored.read_text(encoding="utf-8"), "run make drawings"
+
+
+def test_every_picture_and_file_of_the_readme_exists():
+    for link in re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text(encoding="utf-8")):
+        assert link.startswith("https://") or (ROOT / link).exists(), link
 
 
 def test_make_help_lists_the_verbs():

@@ -2,18 +2,21 @@
 
     python tools/drawings.py
 
-The pages inline the thumbnails and exchange the palette's light colours for the reader's theme.
+The pages inline the thumbnails and exchange the palette's light colours for the reader's theme. The
+README's picture is the landing page's figure, taken from its executed notebook.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import random
 from pathlib import Path
 
 from ddt_utils.figures import PALETTE
 
-STATIC = Path(__file__).resolve().parent.parent / "book" / "_static"
+BOOK = Path(__file__).resolve().parent.parent / "book"
+STATIC = BOOK / "_static"
 WIDTH, HEIGHT = 160, 90
 
 
@@ -163,8 +166,18 @@ def saddles():
     return elements
 
 
+def landing_figure() -> str:
+    """The figure of the landing page as its notebook stores it."""
+    cells = json.loads((BOOK / "index.ipynb").read_text(encoding="utf-8"))["cells"]
+    outputs = [
+        o for c in cells for o in c.get("outputs", []) if "image/svg+xml" in o.get("data", {})
+    ]
+    return "".join(outputs[0]["data"]["image/svg+xml"])
+
+
 def main():
     files = {
+        "two-valleys.svg": landing_figure(),
         "logo.svg": picture(two_valleys()),
         "logo-dark.svg": picture(two_valleys(dark=True)),
         "favicon.svg": picture(two_valleys(width=64, height=64, margin=4), 64, 64),
