@@ -1,0 +1,100 @@
+"""What a reader waits for: weight, requests and times of every built page, read from disk.
+
+The book must have been built. Each page is opened several times in a new browser with the network
+closed; the medians count. Milliseconds are of this machine, so compare pages with each other.
+Writes JSON to the file named on the command line, or prints it.
+
+    python benchmarks/pages.py [results.json]
+"""
+
+import gzip
+import json
+import os
+import platform
+import statistics
+import sys
+import urllib.parse
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent
+HTML = ROOT / "_build" / "html"
+CHROMIUM = os.environ.get("DDT_CHROMIUM", "/usr/bin/chromium")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+REPEATS = 3
+
+TIMES = """() => new Promise(done => {
+  const found = {shift: 0};
+  new PerformanceObserver(list => { found.paint = list.getEntries().at(-1).startTime; })
+    .observe({type: 'largest-contentful-paint', buffered: true});
+  new PerformanceObserver(list => list.getEntries().forEach(e => { found.shift += e.value; }))
+    .observe({type: 'layout-shift', buffered: true});
+  const loaded = performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd;
+  setTimeout(() => done({...found, loaded}), 500);
+})"""
+
+
+def weight(address: str) -> int:
+    """Bytes of a local file as a server would send it."""
+    path = Path(urllib.parse.unquote(urllib.parse.urlparse(address).path))
+    if not path.is_file():
+        return 0
+    data = path.read_bytes()
+    return len(data) if path.suffix in (".woff2", ".woff", ".png") else len(gzip.compress(data, 6))
+
+
+def visit(browser, name: str) -> dict:
+    """One look at a page."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, offline=True)
+    page, asked = context.new_page(), []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"file://{HTML / name}.html")
+    page.evaluate("window.MathJax && MathJax.startup ? MathJax.startup.promise : 0")
+    seen = page.evaluate(TIMES)
+    context.close()
+    return {
+        "requests": len(asked),
+        "kilobytes": round(sum(map(weight, set(asked))) / 1000),
+        "content loaded, ms": round(seen["loaded"]),
+        "largest paint, ms": round(seen.get("paint", 0)),
+        "layout shift": round(seen["shift"], 3),
+    }
+
+
+def search(browser, query: str) -> dict:
+    """How long a typed query waits for its first result."""
+    context = browser.new_context(offline=True)
+    page = context.new_page()
+    page.goto(f"file://{HTML / 'search.html'}?q={query}")
+    page.wait_for_selector("#search-results ul.search li a")
+    waited = page.evaluate("performance.now()")
+    first = page.locator("#search-results ul.search li a").first.inner_text()
+    context.close()
+    return {"query": query, "first result": first, "ms": round(waited)}
+
+
+def main() -> None:
+    names = sorted(
+        p.relative_to(HTML).with_suffix("").as_posix() for p in (HTML / "book").rglob("*.html")
+    )
+    if not names:
+        sys.exit("no pages in _build/html; run make book first")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        pages = {}
+        for name in names:
+            looks = [visit(browser, name) for _ in range(REPEATS)]
+            pages[name] = {k: statistics.median(look[k] for look in looks) for k in looks[0]}
+        found = search(browser, "gradient")
+        machine = f"{os.cpu_count()} cores, {platform.machine()}, Chromium {browser.version}"
+        browser.close()
+    text = json.dumps({"machine": machine, "pages": pages, "search": found}, indent=1) + "\n"
+    if len(sys.argv) > 1:
+        Path(sys.argv[1]).write_text(text, encoding="utf-8")
+    else:
+        print(text, end="")
+
+
+if __name__ == "__main__":
+    main()
