@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import sympy as sp
-from scipy import integrate
+from scipy import integrate, stats
 
 from ddt_utils import catalog, kernel, simulate
 from ddt_utils.escape import CENSORED, DIVERGED, ESCAPED
@@ -71,6 +71,18 @@ def test_a_rotated_landscape_has_the_same_times():
     run = passage(full, turned, start=start, exit=along > 0, step=0.005, walkers=10_000)
     exact = ito_mean(lambda z: np.full_like(z, 0.125), -1, 0)
     assert abs(run.mean - exact) < ALARM * run.stderr + 0.003 * exact
+
+
+def test_equal_coordinates_leave_equally_often():
+    """The two normals of one Box–Muller pair must not favour a coordinate."""
+    u = sp.symbols("u0:4", real=True)
+    loss = sum(v**4 / 4 - v**2 / 2 for v in u)
+    doors = Landscape(loss, u, name="four doors", box=((-2, 2),) * 4)
+    out = sp.Or(*(v > 1 for v in u))
+    options = dict(start=(-1,) * 4, exit=out, step=0.02, walkers=100_000)
+    run = passage(WhiteNoise(0.125), doors, **options)
+    counts = np.bincount(np.argmax(run.states, axis=1), minlength=4)
+    assert stats.chisquare(counts).pvalue > 1e-5
 
 
 def test_two_ends_are_found_with_the_right_odds():

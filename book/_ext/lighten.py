@@ -7,6 +7,7 @@ fonts are cut down to the icons that are left. What a page looks like does not c
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from pathlib import Path
@@ -147,6 +148,7 @@ def _icon_font(static: Path, stem: str, css: str) -> str | None:
     from fontTools import subset
     from fontTools.ttLib import TTFont
 
+    logging.getLogger("fontTools").setLevel(logging.WARNING)
     source = static / f"{stem}.ttf"
     if "webfonts" not in stem or not source.is_file():
         return None
