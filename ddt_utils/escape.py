@@ -185,7 +185,7 @@ class EscapeTimes:
         Against a Weibull law of shape c the score at c = 1, with d escapes, times t and
         :math:`u = t/\hat\tau`, is :math:`d + \sum_{escaped}\ln u - \sum_{all} u\ln u`, of variance
         :math:`d\pi^2/6` without censoring; with censoring the variance is the observed information
-        (Cox and Oakes, *Analysis of Survival Data*, 1984, section 3.5). The p-value is that of the
+        (Cox and Oakes, *Analysis of Survival Data*, 1984). The p-value is that of the
         standardised score under the normal law. It does not depend on the mean, and it is blind to
         departures that leave the Weibull shape at one; look at the survival curve as well.
         """

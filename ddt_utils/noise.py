@@ -130,7 +130,7 @@ class HessianNoise(Noise):
     The covariance of a minibatch gradient is taken as :math:`|H|/B`, with :math:`|H|` the absolute
     value of the spectrum of the Hessian (Xie, Sato and Sugiyama, ICLR 2021). Without a floor D
     vanishes where a curvature changes sign smoothly, and a walker in continuous time can never
-    pass such a point.
+    climb past such a point.
 
     Args:
         learning_rate: η, time per iteration.

@@ -76,11 +76,11 @@ def kramers_time(*, curvature_minimum, curvature_saddle, barrier, diffusion) -> 
 
 
 def kramers_correction(landscape, *, minimum, saddle) -> float:
-    r"""The coefficient c of the next order, :math:`\tau = \tau_{\rm Kramers}(1 + cD + O(D^2))`.
+    r"""The coefficient of the next order, :math:`\tau = \tau_{\rm Kramers}(1+\kappa D+O(D^2))`.
 
     Laplace's method, one order further, on both integrals of the mean first-passage time:
 
-    .. math:: c = \frac{5\,L'''(a)^2}{24\,L''(a)^3} - \frac{L''''(a)}{8\,L''(a)^2}
+    .. math:: \kappa = \frac{5\,L'''(a)^2}{24\,L''(a)^3} - \frac{L''''(a)}{8\,L''(a)^2}
               + \frac{5\,L'''(b)^2}{24\,|L''(b)|^3} + \frac{L''''(b)}{8\,L''(b)^2}
 
     It holds for constant diffusion and a target well beyond the saddle (the other valley). Measured
@@ -92,7 +92,7 @@ def kramers_correction(landscape, *, minimum, saddle) -> float:
         saddle: where :math:`L' = 0` and :math:`L'' < 0`.
 
     Returns:
-        c, in units of 1/D. For the quartic :math:`x^4/4 - x^2/2` it is 3/2.
+        κ, in units of 1/D. For the quartic :math:`x^4/4 - x^2/2` it is 3/2.
 
     Raises:
         ValueError: a point is not critical, or is not of the kind it is called.
@@ -218,8 +218,9 @@ def sgd_escape_time(
 def occupation(escape_times) -> np.ndarray:
     r"""The share of time spent in each valley, :math:`P_v = \tau_v / \sum_u \tau_u`.
 
-    Exact for two valleys joined by one path, whose walkers can only swap; for more, it needs every
-    valley to be entered equally often.
+    For two valleys joined by one path, whose walkers can only swap, and low noise, at which a
+    walker spends next to no time between them; for more, it needs every valley to be entered
+    equally often.
 
     Args:
         escape_times: mean escape time of each valley, shape (valleys,), all positive.
