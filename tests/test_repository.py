@@ -1,8 +1,11 @@
 """Hygiene of the repository: pins, names, vendored assets, the one address."""
 
 import hashlib
+import importlib
+import inspect
 import re
 import subprocess
+import sys
 import tomllib
 
 import address
@@ -89,10 +92,24 @@ def test_make_help_lists_the_verbs():
         assert re.search(rf"(?m)^{verb}\s+\w", said)
 
 
+def test_every_room_is_documented_and_every_public_name_explained():
+    page = (ROOT / "book" / "api.md").read_text(encoding="utf-8")
+    for path in sorted((ROOT / "ddt_utils").glob("*.py")):
+        name = "ddt_utils" if path.stem == "__init__" else f"ddt_utils.{path.stem}"
+        room = importlib.import_module(name)
+        assert room.__doc__
+        assert path.stem == "__init__" or f".. automodule:: {name}\n" in page
+        for label, thing in vars(room).items():
+            if getattr(thing, "__module__", None) != name or label.startswith("_"):
+                continue
+            assert inspect.getdoc(thing), f"{name}.{label} has no docstring"
+            for part, member in vars(thing).items() if inspect.isclass(thing) else ():
+                if not part.startswith("_") and (callable(member) or isinstance(member, property)):
+                    assert inspect.getdoc(member), f"{name}.{label}.{part} has no docstring"
+
+
 def test_importing_the_package_loads_nothing_heavy():
     code = "import sys, ddt_utils; print(*{'numba', 'torch', 'sympy', 'scipy'} & set(sys.modules))"
-    import sys
-
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == ""
 

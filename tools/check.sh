@@ -14,8 +14,8 @@ echo "== the book, warnings as errors"
 bash tools/build.sh
 
 chromium=$(bash tools/browser.sh)
-echo "== unit, truth, hygiene and browser tests"
-DDT_CHROMIUM=$chromium $python -m pytest -n 2 --dist loadfile tests
+echo "== unit, truth, hygiene and browser tests; the examples in the docstrings"
+DDT_CHROMIUM=$chromium $python -m pytest -n 2 --dist loadfile --doctest-modules tests ddt_utils
 
 echo "== every chapter executed again and compared (nbval, strict)"
 MPLBACKEND=module://matplotlib_inline.backend_inline $python -m pytest --nbval --nbval-current-env \
