@@ -57,20 +57,17 @@ class LedgerTable(_Table):
 
     @staticmethod
     def row(key, statement, row, page):
-        if row is None:
-            return f"| {statement} | | {{ddt-open}}`open` |"
-        numbers = ""
-        if row.predicted or row.measured:
-            numbers = (
-                f" Predicted {row.predicted}, found {row.measured}"
-                if row.predicted
-                else (f" Found {row.measured}")
-            )
-            if row.distance is not None:
-                numbers += f", {row.distance:+.1f} standard errors apart".replace("-", "−")
-            numbers += "."
-        found = f"{row.statement}{numbers}".replace("|", "\\|")
-        return f"| {statement} | {found} | [{row.status}]({page}) |"
+        cells = [statement, "", "{ddt-open}`open`"]
+        if row is not None:
+            found = row.statement
+            if row.measured:
+                predicted = f"Predicted {row.predicted}, found" if row.predicted else "Found"
+                found += f" {predicted} {row.measured}"
+                if row.distance is not None:
+                    found += f", {row.distance:+.1f} standard errors apart".replace("-", "−")
+                found += "."
+            cells = [statement, found, f"[{row.status}]({page}){{.verdict .{row.status}}}"]
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 class RuntimesTable(_Table):
@@ -140,14 +137,17 @@ def mend(app, path: Path) -> list[str]:
     """Mend one page; returns what is wrong with it."""
     page = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
     name, wrong = path.relative_to(app.outdir).as_posix(), []
+    formulas = page.select_one(".math") is not None
     for script in page.find_all("script"):
-        source = script.get("src", "")
-        if _SCRIPTS.search(source) or "THEBE" in (script.string or ""):
+        source, text = script.get("src", ""), script.string or ""
+        if _SCRIPTS.search(source) or "THEBE" in text:
+            script.decompose()
+        elif not formulas and ("mathjax" in source or "window.MathJax" in text):
             script.decompose()
         elif source and "search" not in name and "documentation_options" not in source:
             script["defer"] = ""
-        elif script.string and 'dataset.mode = localStorage.getItem("mode") ||' in script.string:
-            script.string = script.string.replace('|| ""', '|| "auto"')
+        elif 'dataset.mode = localStorage.getItem("mode") ||' in text:
+            script.string = text.replace('|| ""', '|| "auto"')
     for link in page.find_all("link", rel="preload"):
         link.decompose()
     article = page.find("article") or page
