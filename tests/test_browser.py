@@ -174,7 +174,7 @@ def test_a_page_is_light(browser, name):
     formulas = page.locator("mjx-container").count()
     context.close()
     assert len(asked) <= 35
-    assert sum(map(weight, set(asked))) <= (620_000 if formulas else 200_000)
+    assert sum(map(weight, set(asked))) <= (600_000 if formulas else 220_000)
     assert "fontawesome.js" not in " ".join(asked)
 
 
