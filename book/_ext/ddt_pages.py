@@ -183,6 +183,8 @@ def accessible(page) -> None:
         field["aria-label"] = field.get("placeholder", "Search")
     for named_by_its_text in page.select("button.search-button-field, details > summary"):
         named_by_its_text.attrs.pop("aria-label", None)
+    for sidebar in page.select("#pst-primary-sidebar"):
+        sidebar["role"], sidebar["aria-label"] = "complementary", "The book's pages"
     for title in page.select("#jb-print-docs-body h1"):
         title.name = "p"  # one first heading a page
     for listing in page.select(
