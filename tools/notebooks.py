@@ -71,7 +71,15 @@ def _tree(path: Path) -> str:
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             if node.body and ast.get_docstring(node, clean=False) is not None:
                 node.body = node.body[1:]
-    return ast.dump(tree)
+    return json.dumps(_plain(tree))
+
+
+def _plain(node):
+    """A syntax tree as lists; the same for every version of Python, unlike ``ast.dump``."""
+    if isinstance(node, ast.AST):
+        filled = [(name, v) for name, v in ast.iter_fields(node) if v is not None and v != []]
+        return [type(node).__name__, *([name, _plain(value)] for name, value in filled)]
+    return [_plain(part) for part in node] if isinstance(node, list) else repr(node)
 
 
 def fingerprint(text: Path) -> str:
