@@ -424,12 +424,7 @@ def _inside(landscape, exit, points):
     """The nodes that do not absorb."""
     if exit is None:
         return np.ones(points[0].shape, dtype=bool)
-    unknown = getattr(exit, "free_symbols", {exit}) - set(landscape.variables)
-    if unknown or not isinstance(exit, (sp.core.relational.Relational, sp.And, sp.Or)):
-        raise ValueError(
-            f"exit must be a SymPy relational in {landscape.variables}, got {exit!r}; for example "
-            "x >= 1 with (x,) = landscape.variables"
-        )
+    landscape.check_exit(exit)
     inside = ~np.broadcast_to(sp.lambdify(landscape.variables, exit)(*points), points[0].shape)
     if inside.all() or np.count_nonzero(inside) < 4:
         raise ValueError(

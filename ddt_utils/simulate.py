@@ -78,7 +78,7 @@ def first_passage(
 
     point = _checked_start(landscape, start)
     _check(walkers=walkers, step=step, seed=seed)
-    _check_exit(landscape, exit, point)
+    _check_outside(landscape, exit, point)
     if max_time is not None and not max_time > 0:
         raise ValueError(f"max_time must be positive, got {max_time}; leave it out to wait for all")
     bound = _bound(landscape)
@@ -246,18 +246,8 @@ def _check(*, walkers, step, seed):
         raise ValueError(f"seed must be an integer, got {seed!r}")
 
 
-def _check_exit(landscape, exit, point):
-    if not isinstance(exit, (sp.core.relational.Relational, sp.And, sp.Or)):
-        raise ValueError(
-            f"exit must be a SymPy relational in {landscape.variables}, got {exit!r}; "
-            "for example x > 1 with (x,) = landscape.variables"
-        )
-    unknown = exit.free_symbols - set(landscape.variables)
-    if unknown:
-        raise ValueError(
-            f"exit may use only the variables {landscape.variables}, got also {unknown}; "
-            "take the symbols from landscape.variables"
-        )
+def _check_outside(landscape, exit, point):
+    landscape.check_exit(exit)
     values = {v: sp.Float(float(p)) for v, p in zip(landscape.variables, point, strict=True)}
     if exit.subs(values) == sp.true:
         raise ValueError(f"start must lie inside, got {point.tolist()}, which satisfies {exit}")

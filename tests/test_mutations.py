@@ -251,6 +251,20 @@ SLIPS = {
         ("skewness + sp.sqrt(eta_ / t)", "skewness - sp.sqrt(eta_ / t)"),
         ("correction + (dL**2).diff(x) / 4", "correction + (dL**2).diff(x) / 2"),
     ],
+    "density-flow": [
+        ("+ 2 * spread[0, 1] * f[1, 1]", "+ spread[0, 1] * f[1, 1]"),
+        ("sp.diff(sp.diff(L, x) * p, x) + sp.diff(Dx * p", "sp.diff(Dx * p"),
+        ("sp.expand(P2 * A_f2 + f2", "sp.expand(P2 * A_f2 - f2"),
+    ],
+    "measuring": [
+        ("assert mean == 1 / gamma", "assert mean == 2 / gamma"),
+        ("4 * (-1) ** (k_ - 1) / ((2", "2 * (-1) ** (k_ - 1) / ((2"),
+        ("ahead + 2 * later * root**2", "ahead + later * root**2"),
+    ],
+    "saddles": [
+        ("{x: cos, y: sin}, (2, ka)", "{x: cos, y: sin}, (1, ka)"),
+        ("D * second - (-h) * w * first", "D * second - h * w * first"),
+    ],
 }
 
 

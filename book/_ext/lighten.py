@@ -25,8 +25,8 @@ _FONT_SOURCES = re.compile(r"src:url\(([^)]*?)\.woff2\) format\(\"woff2\"\)[^;}]
 def lighten(out: Path, pages: list[Path]) -> None:
     """Join, prune and rewrite what the pages load."""
     soups = {page: BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser") for page in pages}
-    sheets, scripts = _files(soups, "link", "href", out), _files(soups, "script", "src", out)
-    scripts = [f for f in scripts if not _APART.search(f.as_posix())]
+    sheets, everything = _files(soups, "link", out), _files(soups, "script", out)
+    scripts = [f for f in everything if not _APART.search(f.as_posix())]
     static = out / "_static"
     # the first semicolon keeps one script's "use strict" from ruling over all of them
     code = ";\n".join(["", *(f.read_text(encoding="utf-8") for f in scripts)])
@@ -34,7 +34,9 @@ def lighten(out: Path, pages: list[Path]) -> None:
     used = {
         c for soup in soups.values() for tag in soup.find_all(True) for c in tag.get("class", ())
     }
-    used |= set(re.findall(r"[\w-]+", code)) | {"pst-js-only"}
+    for file in everything:  # classes that a script gives to what it draws; MathJax styles its own
+        if "mathjax" not in file.parts:
+            used |= set(re.findall(r"[\w-]+", file.read_text(encoding="utf-8")))
     css = "\n".join(_sheet(f, static) for f in sheets)
     css = "".join(pruned(css, used))
     css = _FONT_SOURCES.sub(lambda m: _icon_font(static, m[1], css) or m[0], css)
@@ -42,11 +44,9 @@ def lighten(out: Path, pages: list[Path]) -> None:
     (static / "book.js").write_text(code, encoding="utf-8")
     for page, soup in soups.items():
         up = os.path.relpath(static, page.parent).replace(os.sep, "/")
-        _replace(
-            soup, "link", "href", page, sheets, {"rel": "stylesheet", "href": f"{up}/book.css"}
-        )
+        _replace(soup, "link", page, sheets, {"rel": "stylesheet", "href": f"{up}/book.css"})
         if "search" not in page.name:
-            _replace(soup, "script", "src", page, scripts, {"src": f"{up}/book.js", "defer": ""})
+            _replace(soup, "script", page, scripts, {"src": f"{up}/book.js", "defer": ""})
         page.write_text(str(soup), encoding="utf-8")
 
 
@@ -56,27 +56,27 @@ def _local(page: Path, address: str) -> Path | None:
     return Path(os.path.normpath(page.parent / address.split("?")[0]))
 
 
-def _loaded(soup, tag, attribute):
-    """The tags of one kind that load a file, in order."""
-    return (
-        soup.find_all("link", rel="stylesheet") if tag == "link" else soup.find_all(tag, src=True)
-    )
+def _loaded(soup, tag):
+    """The elements of one kind that load a file, in order, each with the file's address."""
+    if tag == "link":
+        return [(e, e["href"]) for e in soup.find_all("link", rel="stylesheet", href=True)]
+    return [(e, e["src"]) for e in soup.find_all("script", src=True)]
 
 
-def _files(soups, tag, attribute, out):
+def _files(soups, tag, out):
     """Every file that some page loads, in the order in which pages load them."""
     found = {}
     for page, soup in soups.items():
-        for element in _loaded(soup, tag, attribute):
-            file = _local(page, element.get(attribute, ""))
+        for _, address in _loaded(soup, tag):
+            file = _local(page, address)
             if file and file.is_file() and out in file.parents:
                 found[file] = None
     return list(found)
 
 
-def _replace(soup, tag, attribute, page, files, attributes):
+def _replace(soup, tag, page, files, attributes):
     """Put one element in the place of the first that loads one of the files; drop the others."""
-    ours = [e for e in _loaded(soup, tag, attribute) if _local(page, e[attribute]) in files]
+    ours = [e for e, address in _loaded(soup, tag) if _local(page, address) in files]
     if ours:
         ours[0].insert_before(soup.new_tag(tag, attrs=attributes))
     for element in ours:
