@@ -25,8 +25,104 @@ class TestResult:
     p_value: float
 
 
+class Estimates:
+    """What can be said about the mean escape time, from however the times are kept.
+
+    A subclass gives how many walkers escaped, are ``censored`` and ``diverged``; the time that all
+    spent, ``total_time``; and the sums that the methods below call.
+    """
+
+    @property
+    def mean(self) -> float:
+        """The mean escape time.
+
+        Without censored walkers the sample mean, whatever the law of the times. With them the
+        maximum-likelihood estimate under the exponential law: the time spent by all walkers
+        divided by the number of escapes.
+        """
+        self._require(1)
+        return float(self.total_time / self.escaped)
+
+    @property
+    def stderr(self) -> float:
+        """The standard error of :attr:`mean`: of the sample mean, or mean/√escapes if censored."""
+        self._require(2)
+        if self.censored:
+            return self.mean / np.sqrt(self.escaped)
+        return float(self._deviation() / np.sqrt(self.escaped))
+
+    @property
+    def rate(self) -> float:
+        """The escape rate, 1 / :attr:`mean`."""
+        return 1 / self.mean
+
+    @property
+    def rate_stderr(self) -> float:
+        """The standard error of :attr:`rate`, to first order."""
+        return self.stderr / self.mean**2
+
+    def interval(self, level: float = 0.95) -> tuple[float, float]:
+        r"""A confidence interval of the mean under the exponential law.
+
+        :math:`2\sum t/\tau` is chi-square with 2 × escapes degrees of freedom: exactly when every
+        walker escaped, approximately when some were censored at a fixed time (Epstein and Sobel,
+        Journal of the American Statistical Association 48, 486, 1953).
+
+        Raises:
+            ValueError: ``level`` is not between 0 and 1.
+        """
+        _check_level(level)
+        self._require(1)
+        total, degrees = 2 * self.total_time, 2 * self.escaped
+        high, low = total / stats.chi2.ppf([(1 - level) / 2, (1 + level) / 2], degrees)
+        return float(low), float(high)
+
+    @property
+    def median(self) -> float:
+        """The time by which half of the walkers had escaped."""
+        return self.quantile(0.5)
+
+    def exponentiality(self) -> TestResult:
+        r"""Is the law of the times exponential? The Cox–Oakes score test, two-sided.
+
+        Against a Weibull law of shape c the score at c = 1, with d escapes, times t and
+        :math:`u = t/\hat\tau`, is :math:`d + \sum_{escaped}\ln u - \sum_{all} u\ln u`, of variance
+        :math:`d\pi^2/6` without censoring; with censoring the variance is the observed information
+        (Cox and Oakes, *Analysis of Survival Data*, 1984). The p-value is that of the
+        standardised score under the normal law. It does not depend on the mean, and it is blind to
+        departures that leave the Weibull shape at one; look at the survival curve as well.
+        """
+        self._require(10)
+        d = self.escaped
+        logarithms, first, second = self._logarithms(self.mean)
+        score = d + logarithms - first
+        information = d + second - first**2 / d if self.censored else d * np.pi**2 / 6
+        z = score / np.sqrt(information)
+        return TestResult(float(z), float(2 * stats.norm.sf(abs(z))))
+
+    def _deviation(self):
+        """The standard deviation of the times, all of them escapes."""
+        raise NotImplementedError
+
+    def _logarithms(self, unit):
+        """Σ ln u over the escapes, Σ u ln u and Σ u ln² u over all, with u = time / unit."""
+        raise NotImplementedError
+
+    def _require(self, least):
+        if self.diverged:
+            raise ValueError(
+                f"no estimate is made from diverged walkers, got {self.diverged} of "
+                f"{self.walkers}; take a smaller step"
+            )
+        if self.escaped < least:
+            raise ValueError(
+                f"at least {least} walkers must escape for this, got {self.escaped} of "
+                f"{self.walkers}; allow more time or more noise"
+            )
+
+
 @dataclass(frozen=True)
-class EscapeTimes:
+class EscapeTimes(Estimates):
     """Escape times of an ensemble of walkers.
 
     Args:
@@ -91,49 +187,14 @@ class EscapeTimes:
         return int(np.count_nonzero(self.status == DIVERGED))
 
     @property
-    def mean(self) -> float:
-        """The mean escape time.
-
-        Without censored walkers the sample mean, whatever the law of the times. With them the
-        maximum-likelihood estimate under the exponential law: the time spent by all walkers
-        divided by the number of escapes.
-        """
-        self._require(1)
-        return float(np.sum(self.times) / self.escaped)
+    def walkers(self) -> int:
+        """How many walkers there were."""
+        return len(self.times)
 
     @property
-    def stderr(self) -> float:
-        """The standard error of :attr:`mean`: of the sample mean, or mean/√escapes if censored."""
-        self._require(2)
-        if self.censored:
-            return self.mean / np.sqrt(self.escaped)
-        return float(np.std(self.times, ddof=1) / np.sqrt(len(self.times)))
-
-    @property
-    def rate(self) -> float:
-        """The escape rate, 1 / :attr:`mean`."""
-        return 1 / self.mean
-
-    @property
-    def rate_stderr(self) -> float:
-        """The standard error of :attr:`rate`, to first order."""
-        return self.stderr / self.mean**2
-
-    def interval(self, level: float = 0.95) -> tuple[float, float]:
-        r"""A confidence interval of the mean under the exponential law.
-
-        :math:`2\sum t/\tau` is chi-square with 2 × escapes degrees of freedom: exactly when every
-        walker escaped, approximately when some were censored at a fixed time (Epstein and Sobel,
-        Journal of the American Statistical Association 48, 486, 1953).
-
-        Raises:
-            ValueError: ``level`` is not between 0 and 1.
-        """
-        _check_level(level)
-        self._require(1)
-        total, degrees = 2 * np.sum(self.times), 2 * self.escaped
-        high, low = total / stats.chi2.ppf([(1 - level) / 2, (1 + level) / 2], degrees)
-        return float(low), float(high)
+    def total_time(self) -> float:
+        """The time that all walkers together spent inside."""
+        return float(np.sum(self.times))
 
     def quantile(self, probability) -> float:
         """The time by which that fraction of the walkers had escaped.
@@ -156,11 +217,6 @@ class EscapeTimes:
             )
         return float(value)
 
-    @property
-    def median(self) -> float:
-        """The time by which half of the walkers had escaped."""
-        return self.quantile(0.5)
-
     def after(self, start: float) -> EscapeTimes:
         """The walkers that were still inside at time ``start``, their clocks set to zero then.
 
@@ -179,40 +235,13 @@ class EscapeTimes:
             self, times=self.times[left] - start, status=self.status[left], states=self.states[left]
         )
 
-    def exponentiality(self) -> TestResult:
-        r"""Is the law of the times exponential? The Cox–Oakes score test, two-sided.
+    def _deviation(self):
+        return np.std(self.times, ddof=1)
 
-        Against a Weibull law of shape c the score at c = 1, with d escapes, times t and
-        :math:`u = t/\hat\tau`, is :math:`d + \sum_{escaped}\ln u - \sum_{all} u\ln u`, of variance
-        :math:`d\pi^2/6` without censoring; with censoring the variance is the observed information
-        (Cox and Oakes, *Analysis of Survival Data*, 1984). The p-value is that of the
-        standardised score under the normal law. It does not depend on the mean, and it is blind to
-        departures that leave the Weibull shape at one; look at the survival curve as well.
-        """
-        self._require(10)
-        u = self.times / self.mean
-        positive = u > 0
-        log = np.log(u, where=positive, out=np.zeros_like(u))
-        d = self.escaped
-        score = d + np.sum(log[self.status == ESCAPED]) - np.sum(u * log)
-        if self.censored:
-            information = d + np.sum(u * log**2) - np.sum(u * log) ** 2 / d
-        else:
-            information = d * np.pi**2 / 6
-        z = score / np.sqrt(information)
-        return TestResult(float(z), float(2 * stats.norm.sf(abs(z))))
-
-    def _require(self, least):
-        if self.diverged:
-            raise ValueError(
-                f"no estimate is made from diverged walkers, got {self.diverged} of "
-                f"{len(self.times)}; take a smaller step"
-            )
-        if self.escaped < least:
-            raise ValueError(
-                f"at least {least} walkers must escape for this, got {self.escaped} of "
-                f"{len(self.times)}; allow more time or more noise"
-            )
+    def _logarithms(self, unit):
+        u = self.times / unit
+        log = np.log(u, where=u > 0, out=np.zeros_like(u))
+        return np.sum(log[self.status == ESCAPED]), np.sum(u * log), np.sum(u * log**2)
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,31 @@ class Noise:
         """D as a SymPy matrix of shape (n, n) in the variables of the landscape."""
         raise NotImplementedError
 
+    def factor(self, landscape: Landscape) -> tuple[tuple, sp.Matrix]:
+        r"""A matrix :math:`\sigma` with :math:`\sigma\sigma^\top = D`, for the simulated step.
+
+        Roots of a diagonal D, otherwise the lower triangle of Cholesky.
+
+        Returns:
+            Intermediate results (symbol, expression) in the order in which they are needed, and
+            :math:`\sigma` of shape (n, k) in terms of them.
+
+        Raises:
+            ValueError: D is a full matrix that depends on the state in more than four dimensions.
+        """
+        diffusion = self.diffusion_matrix(landscape)
+        if diffusion.is_diagonal():
+            return (), sp.diag(*(_root(d) for d in diffusion.diagonal()))
+        if not diffusion.free_symbols:
+            lower = np.linalg.cholesky(np.array(diffusion.tolist(), dtype=float))
+            return (), sp.Matrix(lower).applyfunc(lambda v: v if v else sp.Integer(0))
+        if landscape.dimension > 4:
+            raise ValueError(
+                "a full D that depends on the state is factorised in up to 4 dimensions, "
+                f"{landscape.name} has {landscape.dimension}; give its factor with FactorNoise"
+            )
+        return _cholesky(diffusion)
+
     def diffusion(self, landscape: Landscape, *coordinates) -> np.ndarray:
         """D at points given as one coordinate array per variable; shape (..., n, n)."""
         flat = landscape.evaluate(tuple(self.diffusion_matrix(landscape)), *coordinates)
@@ -79,12 +104,12 @@ class StateDependentNoise(Noise):
 
     Args:
         expression: D(θ) in the variables of the landscape: one SymPy expression (times the
-            identity), a tuple of n expressions (a diagonal matrix), or a constant symmetric
-            positive-definite matrix.
+            identity), a tuple of n expressions (a diagonal matrix), or a symmetric matrix of
+            numbers or expressions.
 
     Raises:
         ValueError: by :meth:`diffusion_matrix`, if D uses unknown symbols, has the wrong shape, is
-            a constant that is not positive definite, or a full matrix that depends on θ.
+            not symmetric, or is a constant that is not positive definite.
     """
 
     expression: sp.Expr | tuple | sp.MatrixBase
@@ -103,24 +128,115 @@ class StateDependentNoise(Noise):
                 f"D must be {n} × {n} for {landscape.name}, got shape {matrix.shape}; "
                 "give one expression, one per variable, or an n × n matrix"
             )
-        unknown = matrix.free_symbols - set(landscape.variables)
-        if unknown:
-            raise ValueError(
-                f"D may use only the variables {landscape.variables}, got also {unknown}; "
-                "take the symbols from landscape.variables"
-            )
-        if matrix.free_symbols and not matrix.is_diagonal():
-            raise ValueError(
-                "a D that depends on the state must be diagonal, got a full matrix; "
-                "give one expression per variable"
-            )
+        _check_symbols(matrix, landscape)
         if not matrix.free_symbols:
             numbers = np.array(matrix.tolist(), dtype=float)
             if not np.allclose(numbers, numbers.T) or np.linalg.eigvalsh(numbers).min() <= 0:
                 raise ValueError(
                     f"a constant D must be symmetric and positive definite, got {numbers.tolist()}"
                 )
+        elif not matrix.is_diagonal() and sp.simplify(matrix - matrix.T) != sp.zeros(n, n):
+            raise ValueError(f"D must be symmetric, got {matrix.tolist()}")
         return sp.ImmutableMatrix(matrix)
+
+
+@dataclass(frozen=True)
+class FactorNoise(Noise):
+    r"""Noise given by its factor: :math:`D = \sigma(\theta)\sigma(\theta)^\top`.
+
+    For a full D in many dimensions, or one of low rank, whose factor is known.
+
+    Args:
+        expression: :math:`\sigma`, a matrix of shape (n, k) in the variables of the landscape; k
+            independent noises drive the walker.
+
+    Raises:
+        ValueError: by its methods, if :math:`\sigma` has not n rows or uses unknown symbols.
+    """
+
+    expression: sp.MatrixBase
+
+    def factor(self, landscape: Landscape) -> tuple[tuple, sp.Matrix]:
+        """The given factor; see :meth:`Noise.factor`."""
+        sigma = sp.ImmutableMatrix(self.expression)
+        if sigma.shape[0] != landscape.dimension:
+            raise ValueError(
+                f"the factor of D needs {landscape.dimension} rows for {landscape.name}, got "
+                f"shape {sigma.shape}"
+            )
+        _check_symbols(sigma, landscape)
+        return (), sigma
+
+    def diffusion_matrix(self, landscape: Landscape) -> sp.ImmutableMatrix:
+        """D as a SymPy matrix of shape (n, n)."""
+        sigma = self.factor(landscape)[1]
+        return (sigma * sigma.T).as_immutable()
+
+
+@dataclass(frozen=True)
+class MinibatchNoise(Noise):
+    r"""The noise of SGD itself: B of m sample losses are drawn in every iteration.
+
+    The loss is the mean of the sample losses. As a noise model this is
+    :math:`D = \frac{\eta}{2} C`, with C the exact covariance of the minibatch gradient: the
+    covariance of the sample gradients divided by B, and without replacement also multiplied by
+    :math:`(m - B)/(m - 1)`. With the rule :func:`ddt_utils.simulate.sgd` the minibatches are drawn.
+
+    Args:
+        losses: the m sample losses, SymPy expressions in the variables of the landscape.
+        learning_rate: η, time per iteration.
+        batch_size: B.
+        replacement: may a sample be drawn twice into one minibatch?
+
+    Raises:
+        ValueError: fewer than two losses; η not positive; B not a whole number from 1 to m (from 1,
+            with replacement); by :meth:`check`, a landscape that is not the mean of the losses.
+    """
+
+    losses: tuple
+    learning_rate: float
+    batch_size: int
+    replacement: bool = True
+
+    def __post_init__(self):
+        object.__setattr__(self, "losses", tuple(sp.sympify(loss) for loss in self.losses))
+        _require_positive(self.learning_rate, "learning_rate")
+        if len(self.losses) < 2:
+            raise ValueError(f"minibatches need at least two sample losses, got {self.losses}")
+        most = np.inf if self.replacement else len(self.losses)
+        if not (self.batch_size == int(self.batch_size) and 1 <= self.batch_size <= most):
+            raise ValueError(
+                f"batch_size must be a whole number from 1 to {most}, got {self.batch_size}"
+            )
+
+    def check(self, landscape: Landscape) -> None:
+        """Refuse a landscape that is not the mean of the sample losses.
+
+        Raises:
+            ValueError: the two differ somewhere in the box, or a loss has other symbols.
+        """
+        _check_symbols(sp.Matrix(self.losses), landscape)
+        low, high = np.transpose(landscape.box)
+        places = np.random.default_rng(0).uniform(low, high, (32, landscape.dimension))
+        mean = landscape.evaluate(self.losses, *places.T).mean(axis=-1)
+        loss = landscape.value(*places.T)
+        if not np.allclose(mean, loss, rtol=1e-9, atol=1e-9 * np.max(np.abs(loss))):
+            raise ValueError(
+                f"the loss of {landscape.name} must be the mean of the sample losses, got "
+                f"{landscape.expression}; build the landscape from the losses"
+            )
+
+    def diffusion_matrix(self, landscape: Landscape) -> sp.ImmutableMatrix:
+        """D as a SymPy matrix of shape (n, n)."""
+        self.check(landscape)
+        m = len(self.losses)
+        slopes = sp.Matrix(self.losses).jacobian(landscape.variables)
+        mean = sp.ones(1, m) * slopes / m
+        centred = slopes - sp.ones(m, 1) * mean
+        covariance = (centred.T * centred / m / self.batch_size).applyfunc(sp.factor)
+        if not self.replacement:
+            covariance *= sp.Rational(m - self.batch_size, m - 1)
+        return (sp.sympify(self.learning_rate) / 2 * covariance).as_immutable()
 
 
 @dataclass(frozen=True)
@@ -182,3 +298,35 @@ def _require_positive(value, name):
             f"{name} must be positive and finite, got {value}; "
             "D = learning_rate / 2 times the covariance of a minibatch gradient"
         )
+
+
+def _check_symbols(matrix, landscape):
+    unknown = matrix.free_symbols - set(landscape.variables)
+    if unknown:
+        raise ValueError(
+            f"D may use only the variables {landscape.variables}, got also {unknown}; "
+            "take the symbols from landscape.variables"
+        )
+
+
+def _root(d):
+    """√d, with a positive constant factor taken out of the root and pieces kept."""
+    if isinstance(d, sp.Piecewise):
+        return sp.Piecewise(*((_root(e), c) for e, c in d.args))
+    constant, rest = d.as_independent(*d.free_symbols, as_Add=False)
+    if not constant.is_positive:
+        return sp.sqrt(d)
+    return sp.sqrt(constant) * (_root(rest) if isinstance(rest, sp.Piecewise) else sp.sqrt(rest))
+
+
+def _cholesky(matrix):
+    """The lower triangle, entry by entry, each named so that no expression grows."""
+    n, where, lower = matrix.shape[0], [], sp.zeros(*matrix.shape)
+    for j in range(n):
+        for i in range(j, n):
+            rest = matrix[i, j] - sum(lower[i, k] * lower[j, k] for k in range(j))
+            entry = sp.sqrt(rest) if i == j else rest / lower[j, j]
+            name = sp.Symbol(f"factor_{i}{j}", real=True)
+            where.append((name, entry))
+            lower[i, j] = name
+    return tuple(where), lower

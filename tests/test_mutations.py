@@ -36,26 +36,30 @@ def mutated(text, old, new):
 
 # --- mistakes in the package ---------------------------------------------------------------------
 
-AMPLITUDE = "sp.sqrt(2 * float(step) * factor)"
+AMPLITUDE = "sp.sqrt(2 * dt) * factor[i, j] * z"
 TOP = "np.sum(np.log(np.abs(top))) - np.sum(np.log(bottom))"
 SHARES = "np.divide(path_fraction, curvature_minimum) + np.subtract(1, path_fraction) / depth"
 SWAPPED = "np.divide(path_fraction, depth) + np.subtract(1, path_fraction) / curvature_minimum"
-DRIFT = "    for i, slope in enumerate(landscape.gradient_expression):\n"
+DRIFT = "    for i, (x, slope) in enumerate(zip(landscape.variables, slopes, strict=True)):\n"
+CONTRACTED = (
+    "a, b, c = arguments\n        flags = ['contract']\n"
+    "        return builder.fadd(builder.fmul(a, b, flags=flags), c, flags=flags)"
+)
 CENSORED_ERROR = "        if self.censored:\n            return self.mean / np.sqrt(self.escaped)\n"
 
 # name: (file, what is right, what is wrong, the tests that must fail)
 MISTAKES = {
     "noise sqrt(D) dW instead of sqrt(2 D) dW": (
-        "kernel.py",
+        "simulate/rules.py",
         AMPLITUDE,
         AMPLITUDE.replace("2 * ", ""),
         "test_stationary.py::test_white_noise_ends_in_the_boltzmann_density",
         "test_simulate.py::test_two_ends_are_found_with_the_right_odds",
     ),
     "a factor two lost in a full matrix": (
-        "kernel.py",
-        "np.linalg.cholesky(2 * float(step)",
-        "np.linalg.cholesky(float(step)",
+        "noise.py",
+        "np.linalg.cholesky(np.array(diffusion.tolist(), dtype=float))",
+        "np.linalg.cholesky(np.array(diffusion.tolist(), dtype=float) / 2)",
         "test_stationary.py::test_a_full_matrix_gives_the_gaussian_of_the_lyapunov_equation",
     ),
     "white noise of twice the D that was asked for": (
@@ -92,9 +96,9 @@ MISTAKES = {
         "test_exact.py::test_stationary_density_carries_no_current[ito]",
     ),
     "walkers in the isothermal convention": (
-        "kernel.py",
+        "simulate/rules.py",
         DRIFT,
-        DRIFT + "        slope = slope - sp.diff(diffusion[i, i], landscape.variables[i])\n",
+        DRIFT + "        slope -= sp.diff(noise.diffusion_matrix(landscape)[i, i], x)\n",
         "test_simulate.py::test_state_dependent_noise_is_in_the_ito_convention",
         "test_stationary.py::test_state_dependent_noise_ends_in_the_density_of_ito",
     ),
@@ -128,15 +132,48 @@ MISTAKES = {
         "test_sgd_escape_time_is_exact_in_the_piecewise_well_under_the_isothermal_convention",
     ),
     "no correction of the time step": (
-        "kernel.py",
+        "simulate/program.py",
         "BARRIER_SHIFT = 0.5825971579390106",
         "BARRIER_SHIFT = 0.0",
         "test_simulate.py::test_mean_to_the_top_needs_the_shift",
     ),
+    "a correction of the time step away from the walker": (
+        "simulate/program.py",
+        "return g + BARRIER_SHIFT",
+        "return g - BARRIER_SHIFT",
+        "test_simulate.py::test_mean_to_the_top_needs_the_shift",
+        "test_program.py::test_the_shift_is_towards_the_walker_for_every_interface",
+    ),
+    "contraction left to the compiler": (
+        "simulate/cpu.txt",
+        "return builder.fma(*arguments)",
+        CONTRACTED,
+        "test_program.py::test_the_bits_are_the_same_on_other_instruction_sets",
+    ),
+    "neighbours with one random stream": (
+        "simulate/arithmetic.txt",
+        "mix(np.uint64(walker)",
+        "mix(np.uint64(walker >> 1)",
+        "test_program.py::test_streams_of_neighbouring_walkers_and_seeds_are_unrelated",
+    ),
+    "a walker at infinity counted as an escape": (
+        "simulate/cpu.txt",
+        "ESCAPED if finite else DIVERGED",
+        "ESCAPED",
+        "test_simulate.py::test_an_overshoot_to_infinity_is_no_escape[1.0]",
+        "test_simulate.py::test_not_a_number_is_divergence",
+    ),
+    "a lane refilled with the stream of another walker": (
+        "simulate/program.py",
+        "seeds(seed, first + w)",
+        "seeds(seed, first + l)",
+        "test_simulate.py::test_threads_and_slices_change_no_bit[2000-2]",
+        "test_simulate.py::test_a_walker_keeps_its_stream_when_others_are_added_and_seeds_differ",
+    ),
     "walkers that stayed counted as if they had escaped": (
         "escape.py",
-        "np.sum(self.times) / self.escaped)",
-        "np.mean(self.times))",
+        "self.total_time / self.escaped)",
+        "self.total_time / self.walkers)",
         "test_escape.py::test_the_walkers_that_stayed_are_not_left_out",
         "test_escape.py::test_a_simulation_that_ended_early_still_gives_the_rate",
     ),
@@ -186,7 +223,7 @@ def outcomes(folder, mistake=None):
         file, right, wrong, *names = MISTAKES[mistake]
         path = folder / "ddt_utils" / file
         path.write_text(mutated(path.read_text(encoding="utf-8"), right, wrong), encoding="utf-8")
-        if DRIFT in wrong:  # then the generated step is another one, which nobody wants again
+        if file.startswith("simulate/"):  # a generated step that nobody wants again
             environment["DDT_UTILS_CACHE"] = str(folder / "cache")
     else:
         names = dict.fromkeys(name for _, _, _, *several in MISTAKES.values() for name in several)
@@ -408,8 +445,8 @@ GLUED = "application/papermill.record/text/plain"
             "ESCAPED, CENSORED, DIVERGED = 1, 3, 2",
         ),
         ("ddt_utils/noise.py", '"stratonovich": 0.5', '"stratonovich": 0.4'),
-        ("ddt_utils/kernel.py", "LANES = 64", "LANES = 32"),
-        ("ddt_utils/kernel_template.txt", "def advance(", "def  advance("),
+        ("ddt_utils/simulate/program.py", "LANES = 64", "LANES = 32"),
+        ("ddt_utils/simulate/cpu.txt", "def advance(", "def  advance("),
         ("requirements.txt", "sympy==", "sympy==0"),
     ],
     ids=lambda value: value.replace("\n", " ")[:30],

@@ -5,10 +5,12 @@ import pytest
 import sympy as sp
 from scipy import integrate, stats
 
-from ddt_utils import catalog, kernel, simulate
+from ddt_utils import catalog, simulate
 from ddt_utils.escape import CENSORED, DIVERGED, ESCAPED
 from ddt_utils.landscape import Landscape
 from ddt_utils.noise import StateDependentNoise, WhiteNoise
+from ddt_utils.simulate import cpu, program
+from ddt_utils.simulate import run as run_module
 
 WELL = catalog.quartic()
 (x,) = WELL.variables
@@ -114,7 +116,7 @@ def test_the_exit_is_noticed_at_its_step():
 @pytest.mark.parametrize("slice_length", [1, 7, 2000])
 def test_threads_and_slices_change_no_bit(threads, slice_length, monkeypatch):
     one = passage(threads=1, walkers=700)
-    monkeypatch.setattr(simulate, "_SLICE", slice_length)
+    monkeypatch.setattr(cpu.CPU, "slice_steps", slice_length * program.CHUNK)
     other = passage(threads=threads, walkers=700)
     assert np.array_equal(one.times, other.times)
     assert np.array_equal(one.states, other.states)
@@ -176,7 +178,7 @@ def test_ensemble_is_the_same_for_any_number_of_threads():
 
 
 def test_an_exit_out_of_reach_ends_with_an_error(monkeypatch):
-    monkeypatch.setattr(simulate, "_PATIENCE", 1e7)
+    monkeypatch.setattr(run_module, "_PATIENCE", 1e7)
     with pytest.raises(ValueError, match="within reach"):
         passage(WhiteNoise(0.01))
     gate = Landscape(WELL.expression, (x,), name="gate", box=((-2, 2),))
@@ -221,7 +223,5 @@ def test_ensemble_refuses_times_in_disorder_and_steps_that_diverge():
 
 
 def test_the_generated_constants_are_those_of_the_template():
-    source = kernel.build(
-        WELL, WhiteNoise(1), exit_condition=x > 1, step=0.1, bound=9, barrier_shift=False
-    ).source
-    assert f"LANES, CHUNK = {kernel.LANES}, {kernel.CHUNK}\n" in source
+    source = simulate.Problem(WELL, WhiteNoise(1), start=-1, exit=x > 1, step=0.1).program().source
+    assert f"LANES, CHUNK = {program.LANES}, {program.CHUNK}\n" in source

@@ -49,19 +49,27 @@ def rooms_reached(sources: list[str]) -> set[str]:
     while waiting:
         room = waiting.pop()
         found.add(room)
-        waiting |= _imports((PACKAGE / f"{room}.py").read_text(encoding="utf-8")) - found
+        for path in _files(room):
+            if path.suffix == ".py":
+                waiting |= _imports(path.read_text(encoding="utf-8")) - found
     return found
 
 
 def _imports(source: str) -> set[str]:
-    rooms = {p.stem for p in PACKAGE.glob("*.py")} - {"__init__"}
+    rooms = {p.stem for p in PACKAGE.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
     names = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ddt_utils"):
-            names |= {node.module.split(".")[-1]} | {a.name for a in node.names}
+            names |= {*node.module.split(".")[1:2]} | {a.name for a in node.names}
         elif isinstance(node, ast.Import):
             names |= {a.name.split(".")[1] for a in node.names if a.name.startswith("ddt_utils.")}
-    return names & rooms
+    return names & rooms - {"__init__"}
+
+
+def _files(room: str) -> list[Path]:
+    """The files of a room: one module, or a package of several with its templates."""
+    module, package = PACKAGE / f"{room}.py", PACKAGE / room
+    return [module] if module.exists() else sorted(p for p in package.iterdir() if p.is_file())
 
 
 def _tree(path: Path) -> str:
@@ -97,12 +105,11 @@ def fingerprint(text: Path) -> str:
         digest.update(pin.encode())
     rooms = rooms_reached(sources)
     for room in sorted(rooms):
-        digest.update(_tree(PACKAGE / f"{room}.py").encode())
+        for path in _files(room):
+            digest.update(_tree(path).encode() if path.suffix == ".py" else path.read_bytes())
     if "figures" in rooms:
         for font in sorted((PACKAGE / "fonts").glob("*.ttf")):
             digest.update(font.read_bytes())
-    if "kernel" in rooms:
-        digest.update((PACKAGE / "kernel_template.txt").read_bytes())
     return digest.hexdigest()[:16]
 
 

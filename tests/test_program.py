@@ -11,24 +11,17 @@ import sympy as sp
 from numba import njit
 from scipy import stats
 
-from ddt_utils import catalog, kernel
+from ddt_utils import catalog
 from ddt_utils.landscape import Landscape
 from ddt_utils.noise import StateDependentNoise, WhiteNoise
-from ddt_utils.simulate import ensemble
+from ddt_utils.simulate import Problem, ensemble, program
 
 x, y = sp.symbols("x y", real=True)
 
 
 @pytest.fixture(scope="module")
 def problem():
-    return kernel.build(
-        catalog.quartic(),
-        WhiteNoise(0.25),
-        exit_condition=x > 1,
-        step=0.01,
-        bound=200,
-        barrier_shift=True,
-    )
+    return Problem(catalog.quartic(), WhiteNoise(0.25), start=-1, exit=x > 1, step=0.01).program()
 
 
 def ulps(approximate, exact):
@@ -106,14 +99,16 @@ def test_a_logarithm_of_a_negative_number_is_not_a_number():
 def test_the_shift_is_towards_the_walker_for_every_interface():
     diffusion = sp.Matrix([[0.2, 0], [0, 0.5]])
     reach = 0.5825971579390106 * np.sqrt(2 * 0.01)
-    moved = kernel.shifted(sp.Or(x > 1, y < -2), (x, y), diffusion, 0.01)
+    moved = program.shifted(sp.Or(x > 1, y < -2), (x, y), diffusion).subs(program.DT, 0.01)
     at = {x: 1 - 0.99 * reach * np.sqrt(0.2), y: 0}
     assert moved.subs(at) == sp.true
     assert moved.subs({**at, x: 1 - 1.01 * reach * np.sqrt(0.2)}) == sp.false
     at = {x: 0, y: -2 + 0.99 * reach * np.sqrt(0.5)}
     assert moved.subs(at) == sp.true
     assert moved.subs({**at, y: -2 + 1.01 * reach * np.sqrt(0.5)}) == sp.false
-    steep = kernel.shifted(3 * x > 3, (x, y), diffusion, 0.01)  # a scaled g is the same interface
+    steep = program.shifted(3 * x > 3, (x, y), diffusion).subs(
+        program.DT, 0.01
+    )  # a scaled g is the same interface
     assert steep.subs(x, 1 - 0.99 * reach * np.sqrt(0.2)) == sp.true
     assert steep.subs(x, 1 - 1.01 * reach * np.sqrt(0.2)) == sp.false
 
@@ -176,14 +171,9 @@ def test_normals_have_normal_moments_tails_and_independent_halves(problem):
 
 
 def test_a_sweep_over_numbers_compiles_once(problem):
-    other = kernel.build(
-        catalog.quartic(),
-        WhiteNoise(0.125),
-        exit_condition=x > 0.75,
-        step=0.02,
-        bound=150,
-        barrier_shift=True,
-    )
+    other = Problem(
+        catalog.quartic(), WhiteNoise(0.125), start=-1.5, exit=x > 0.75, step=0.02
+    ).program()
     assert other.source == problem.source
     assert other.module is problem.module
     assert other.parameters != problem.parameters
@@ -192,11 +182,11 @@ def test_a_sweep_over_numbers_compiles_once(problem):
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="reads x86 assembly")
 def test_the_step_is_vector_code(problem, tmp_path, monkeypatch):
     monkeypatch.setenv("DDT_UTILS_CACHE", str(tmp_path))
-    fresh = kernel._load.__wrapped__(problem.source)
-    f4, i4, i8, u4 = (np.zeros((8, 64), t) for t in (np.float32, np.int32, np.int64, np.uint32))
-    numbers, walkers = f4[0], i8[0]
-    lanes = (u4, f4, walkers, walkers)
-    fresh.advance(0, walkers, np.uint64(0), 1, 2.0, numbers, numbers, *lanes, walkers, i4[0], f4)
+    fresh = program.load.__wrapped__(problem.source)
+    i8, f4, u4 = (np.zeros((1, 4), t) for t in (np.int64, np.float32, np.uint32))
+    lane, status = np.full(64, -1), np.zeros(1, np.int8)
+    numbers = (np.uint64(0), np.int64(0), 2, 2.0, f4[0], f4[0])
+    fresh.advance(0, i8[0], i8[0], lane, *numbers, i8[0], status, f4, u4)
     (assembly,) = fresh.advance.inspect_asm().values()
     packed = len(re.findall(r"\bv?(?:fn?m(?:add|sub)\d*ps|mulps)\b", assembly))
     scalar = len(re.findall(r"\bv?(?:fn?m(?:add|sub)\d*ss|mulss)\b", assembly))
@@ -240,5 +230,5 @@ def test_a_cache_that_cannot_be_written_is_no_obstacle(problem, tmp_path, monkey
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
     monkeypatch.setenv("DDT_UTILS_CACHE", str(blocked))
-    module = kernel._load.__wrapped__(problem.source + "\n# elsewhere\n")
-    assert module.LANES == kernel.LANES
+    module = program.load.__wrapped__(problem.source + "\n# elsewhere\n")
+    assert module.LANES == program.LANES

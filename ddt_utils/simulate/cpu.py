@@ -1,0 +1,69 @@
+"""Walkers on the cores of a CPU: every thread has its own lanes and its own list of walkers."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from ddt_utils.simulate.program import CHUNK, LANES
+
+
+class CPU:
+    """Carries a pool of walkers forward, a slice of work at a time.
+
+    Args:
+        problem: the problem.
+        pool: the walkers; see :class:`ddt_utils.simulate.run.Pool`.
+        seed: of the random streams.
+        threads: how many threads share the walkers; all cores by default. No effect on results.
+    """
+
+    slice_steps = 2_000 * CHUNK  # steps of a lane between two looks at the keyboard
+
+    def __init__(self, problem, pool, seed: int, threads: int | None = None):
+        program = problem.program("cpu")
+        self._run = program.module.advance
+        self._fixed = (
+            np.uint64(seed % 2**64),
+            np.int64(pool.first),
+            problem.limit,
+            problem.bound,
+            problem.start_state,
+            np.array(program.parameters, np.float32),
+            pool.steps,
+            pool.status,
+            pool.state,
+            pool.words,
+        )
+        waiting = np.flatnonzero(pool.status == 0)
+        self._shards = [
+            (np.zeros(1, np.int64), order, np.full(LANES, -1, np.int64))
+            for order in np.array_split(waiting, thread_count(threads))
+            if len(order)
+        ]
+        self._threads = ThreadPoolExecutor(max(len(self._shards), 1))
+
+    def advance(self) -> int:
+        """Do a slice of work; returns how many walkers are being followed."""
+        return sum(self._threads.map(self._slice, self._shards))
+
+    def close(self) -> None:
+        """Wait for the threads: from then on the pool is at rest."""
+        self._threads.shutdown()
+
+    def _slice(self, shard):
+        return self._run(self.slice_steps // CHUNK, *shard, *self._fixed)
+
+
+def thread_count(threads: int | None) -> int:
+    """A number of threads, or an error.
+
+    Raises:
+        ValueError: it is not a positive whole number.
+    """
+    count = os.cpu_count() or 1 if threads is None else threads
+    if not (isinstance(count, (int, np.integer)) and count >= 1):
+        raise ValueError(f"threads must be a positive integer, got {threads}")
+    return int(count)

@@ -1,0 +1,187 @@
+"""The two questions that a chapter asks of walkers: when do they leave, and where are they?"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+
+from ddt_utils.escape import EscapeTimes
+from ddt_utils.landscape import Landscape
+from ddt_utils.noise import Noise
+from ddt_utils.simulate import program
+from ddt_utils.simulate.cpu import thread_count
+from ddt_utils.simulate.problem import Problem, check_ensemble, check_step, checked_start
+from ddt_utils.simulate.rules import Rule, euler_maruyama
+from ddt_utils.simulate.run import Run
+from ddt_utils.simulate.statistics import EscapeStatistics
+
+
+def first_passage(
+    landscape: Landscape,
+    noise: Noise,
+    *,
+    start,
+    exit,
+    step: float,
+    walkers: int,
+    seed: int,
+    rule: Rule = euler_maruyama,
+    max_time: float | None = None,
+    barrier_shift: bool | None = None,
+    keep: bool = True,
+    threads: int | None = None,
+    device: str = "cpu",
+    progress: bool = False,
+) -> EscapeTimes | EscapeStatistics:
+    r"""Follow walkers until each first satisfies ``exit``.
+
+    Args:
+        landscape: the loss L.
+        noise: what drives the walkers.
+        start: where every walker starts, n numbers (or one, in one dimension).
+        exit: a SymPy relational in the landscape's variables, or And/Or of such.
+        step: dt, in units of t = learning rate × iterations; for SGD the learning rate.
+        walkers: how many.
+        seed: any integer; walker i of a seed has the same random stream in every call.
+        rule: what a walker does in one step: :func:`euler_maruyama`, :func:`sgd`,
+            :func:`momentum`, or one of your own.
+        max_time: walkers still inside then are censored; without it each is followed to its exit.
+            Rounded up to an even number of steps.
+        barrier_shift: correct the time-step bias; see :class:`Problem`. By default on, for SGD off.
+        keep: keep the time and the last place of every walker; without, memory is constant.
+        threads: how many threads share the walkers; all cores by default. No effect on results.
+        device: ``"cpu"``, ``"cuda"``, or ``"auto"``: CUDA where there is one.
+        progress: show a progress bar.
+
+    Returns:
+        The escape times, with the state in which each walker was last seen; with ``keep=False``
+        their statistics. A walker beyond ten times the box of the landscape has diverged, even if
+        it satisfies the exit there.
+
+    Raises:
+        ValueError: a bad argument; a start that satisfies the exit or lies outside the box; an
+            expression without a compiled form; or, without ``max_time``, 10¹⁰ walker-steps in a row
+            in which no walker was done.
+        Interrupted: Ctrl-C was pressed; its ``run`` can be continued.
+
+    Example:
+        >>> from ddt_utils import catalog, noise
+        >>> well = catalog.quartic()
+        >>> (x,) = well.variables
+        >>> result = first_passage(well, noise.WhiteNoise(0.25), start=-1, exit=x > 1,
+        ...                        step=0.01, walkers=1000, seed=1)
+        >>> result.escaped
+        1000
+    """
+    problem = Problem(
+        landscape,
+        noise,
+        start=start,
+        exit=exit,
+        step=step,
+        rule=rule,
+        max_time=max_time,
+        barrier_shift=barrier_shift,
+    )
+    run = Run(problem, walkers=walkers, seed=seed, keep=keep, threads=threads, device=device)
+    return run.finish(progress=progress).result()
+
+
+def step_bias(problem: Problem, *, walkers: int, seed: int, device: str = "cpu"):
+    r"""What the time step still does to the mean escape time, by halving it.
+
+    With the barrier shift on, the bias of the mean is of first order in dt, so twice the difference
+    between dt and dt/2 estimates it. The two ensembles are independent.
+
+    Args:
+        problem: the problem at the step in question.
+        walkers: how many, for each of the two steps.
+        seed: any integer; the halved step uses seed + 1.
+        device: as for :class:`Run`.
+
+    Returns:
+        The bias relative to the mean, and its standard error.
+
+    Example:
+        >>> from ddt_utils import catalog, noise
+        >>> well = catalog.quartic()
+        >>> (x,) = well.variables
+        >>> problem = Problem(well, noise.WhiteNoise(0.25), start=-1, exit=x > 1, step=0.1)
+        >>> bias, stderr = step_bias(problem, walkers=100_000, seed=1)
+        >>> abs(bias + 0.06) < 4.4 * stderr
+        True
+    """
+    halved = replace(problem, step=problem.step / 2)
+    whole, half = (
+        Run(p, walkers=walkers, seed=s, keep=False, device=device).finish().result()
+        for p, s in ((problem, seed), (halved, seed + 1))
+    )
+    ratio = half.mean / whole.mean
+    error = ratio * np.hypot(half.stderr / half.mean, whole.stderr / whole.mean)
+    return 2 * (1 - ratio), 2 * float(error)
+
+
+def ensemble(
+    landscape: Landscape,
+    noise: Noise,
+    *,
+    start,
+    step: float,
+    times,
+    walkers: int,
+    seed: int,
+    rule: Rule = euler_maruyama,
+    threads: int | None = None,
+) -> np.ndarray:
+    """Where walkers that never leave are at given times.
+
+    Args:
+        landscape: the loss L.
+        noise: what drives the walkers.
+        start: where every walker starts, n numbers (or one, in one dimension).
+        step: dt; for SGD the learning rate.
+        times: increasing times, rounded to whole steps.
+        walkers: how many.
+        seed: any integer.
+        rule: what a walker does in one step.
+        threads: how many threads share the walkers; no effect on results.
+
+    Returns:
+        States, shape (len(times), walkers, n), float32.
+
+    Raises:
+        ValueError: a bad argument, times that do not increase, or a walker that diverged.
+    """
+    check_ensemble(walkers=walkers, seed=seed)
+    check_step(step)
+    point = checked_start(landscape, start)
+    ticks = np.rint(np.atleast_1d(np.asarray(times, dtype=float)) / step)
+    counts = np.diff(ticks, prepend=0).astype(np.int64)
+    if not np.all(counts >= 0):
+        raise ValueError(f"times must be positive and increase, got {times}")
+    problem = Problem(
+        landscape, noise, start=point, exit=None, step=step, rule=rule, barrier_shift=False
+    )
+    made = problem.program()
+    states = np.zeros((len(counts), walkers, landscape.dimension), np.float32)
+    parameters = np.array(made.parameters, np.float32)
+    state, run = problem.start_state, made.module.evolve
+
+    def follow(begin, end):
+        run(begin, end, np.uint64(seed % 2**64), counts, state, parameters, states)
+
+    count = thread_count(threads)
+    edges = np.linspace(0, walkers, count + 1).astype(int) // program.LANES * program.LANES
+    edges[-1] = walkers
+    with ThreadPoolExecutor(count) as pool:
+        list(pool.map(follow, edges[:-1], edges[1:]))
+    lost = int(np.count_nonzero(~(np.abs(states) < problem.bound).all(axis=(0, 2))))
+    if lost:
+        raise ValueError(
+            f"walkers must stay within ±{problem.bound:g}, but {lost} of {walkers} diverged; "
+            f"take a smaller step than {step}: it must be well below 2 over the largest curvature "
+            "they meet"
+        )
+    return states

@@ -1,0 +1,172 @@
+r"""What is simulated: a landscape, a noise, a rule, a start, an exit and a step."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, fields
+from functools import cached_property
+
+import numpy as np
+import sympy as sp
+
+from ddt_utils.landscape import Landscape
+from ddt_utils.noise import Noise
+from ddt_utils.simulate import program
+from ddt_utils.simulate.rules import Rule, euler_maruyama
+
+
+@dataclass(frozen=True)
+class Problem:
+    r"""One escape problem.
+
+    Args:
+        landscape: the loss L, of 1 to 16 variables.
+        noise: what drives the walker.
+        start: where every walker starts, n numbers (or one, in one dimension).
+        exit: a SymPy relational in the landscape's variables, or And/Or of such: x > 1, leaving a
+            ball, crossing a level set. None for walkers that never leave.
+        step: dt, in units of t = learning rate × iterations. For SGD it is the learning rate.
+        rule: what a walker does in one step; see :mod:`ddt_utils.simulate.rules`.
+        max_time: walkers still inside then are censored; without it each is followed to its exit.
+            Rounded up to an even number of steps.
+        barrier_shift: move each interface g = 0 of the exit towards the walker by
+            :math:`0.5826\sqrt{2\,dt\,\nabla g^\top D\nabla g}`, which removes the leading bias of a
+            crossing that is noticed only at the end of a step (Broadie, Glasserman and Kou,
+            Mathematical Finance 7, 325, 1997; Gobet and Menozzi, Stochastic Processes and their
+            Applications 120, 130, 2010). It assumes that the exit lies behind a smooth interface
+            with noise across it. By default on, and off where the rule says that the step is
+            physical, as in SGD.
+
+    Raises:
+        ValueError: a bad argument; a start that satisfies the exit or lies outside the box.
+    """
+
+    landscape: Landscape
+    noise: Noise
+    start: tuple
+    exit: sp.Basic | None
+    step: float
+    rule: Rule = euler_maruyama
+    max_time: float | None = None
+    barrier_shift: bool | None = None
+
+    def __post_init__(self):
+        check_step(self.step)
+        if not 1 <= self.landscape.dimension <= 16:
+            raise ValueError(
+                f"a walker lives in 1 to 16 dimensions, {self.landscape.name} has "
+                f"{self.landscape.dimension}"
+            )
+        point = checked_start(self.landscape, self.start)
+        object.__setattr__(self, "start", tuple(float(p) for p in point))
+        if self.exit is not None:
+            self.landscape.check_exit(self.exit)
+            values = dict(zip(self.landscape.variables, map(sp.Float, self.start), strict=True))
+            if self.exit.subs(values) == sp.true:
+                raise ValueError(
+                    f"start must lie inside, got {list(self.start)}, which satisfies {self.exit}"
+                )
+        if self.max_time is not None and not self.max_time > 0:
+            raise ValueError(
+                f"max_time must be positive, got {self.max_time}; leave it out to wait for all"
+            )
+        if self.barrier_shift is None:
+            object.__setattr__(self, "barrier_shift", not self._step.physical)
+
+    @cached_property
+    def _step(self):
+        return self.rule(self.landscape, self.noise, program.DT)
+
+    @property
+    def width(self) -> int:
+        """How many numbers a walker carries; see :class:`ddt_utils.simulate.program.Program`."""
+        return self.program().width
+
+    @property
+    def bound(self) -> float:
+        """How far a coordinate may stray before its walker has diverged, ten times the box."""
+        return 10 * max(max(abs(a), abs(b)) for a, b in self.landscape.box)
+
+    @property
+    def start_state(self) -> np.ndarray:
+        """Where a walker starts, with whatever else it carries, float32."""
+        state = np.zeros(len(self._step.state), np.float32)
+        state[: self.landscape.dimension] = self.start
+        return state
+
+    @property
+    def limit(self) -> int:
+        """The number of steps after which a walker is censored, an even number."""
+        return steps_until(self.max_time, self.step)
+
+    @property
+    def bias_correction(self) -> str:
+        """What is done about the time-step bias, in words."""
+        if self.barrier_shift:
+            return "interfaces moved towards the walker by 0.5826 √(2 D dt)"
+        return "none: the first passage of the discrete process"
+
+    def program(self, target: str = "cpu") -> program.Program:
+        """The generated source, for ``"cpu"`` or ``"cuda"``."""
+        kept = self.__dict__.setdefault("_programs", {})
+        if target not in kept:
+            exit = sp.false if self.exit is None else self.exit
+            if self.barrier_shift:
+                diffusion = self.noise.diffusion_matrix(self.landscape)
+                exit = program.shifted(exit, self.landscape.variables, diffusion)
+            kept[target] = program.write(
+                self._step,
+                dt=self.step,
+                bound=self.bound,
+                dimension=self.landscape.dimension,
+                exit=exit,
+                target=target,
+            )
+        return kept[target]
+
+    def digest(self) -> str:
+        """A name for the problem that is the same in every process: its source and numbers."""
+        made = self.program()
+        parts = [made.source, repr(made.parameters), repr(self.start)]
+        parts += [repr(float(self.step)), repr(self.limit)]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
+
+    def __getstate__(self):
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+
+
+def steps_until(time, step) -> int:
+    """How many steps lead to a time, rounded up to an even number; None is for ever."""
+    return 2**62 if time is None else 2 * int(np.ceil(time / step / 2 - 1e-9))
+
+
+def checked_start(landscape, start) -> np.ndarray:
+    """The start as n float32 numbers, or an error that says what is wrong with it."""
+    point = np.atleast_1d(np.asarray(start, dtype=float))
+    if point.shape != (landscape.dimension,) or not np.all(np.isfinite(point)):
+        raise ValueError(
+            f"start must be {landscape.dimension} finite numbers for {landscape.name}, got {start}"
+        )
+    if any(not a <= p <= b for p, (a, b) in zip(point, landscape.box, strict=True)):
+        raise ValueError(
+            f"start must lie in the box {landscape.box} of {landscape.name}, got {start}; "
+            "give the landscape a larger box if the start is meant"
+        )
+    return point.astype(np.float32)
+
+
+def check_step(step) -> None:
+    """Refuse a time step that is not positive and finite."""
+    if not (np.isfinite(step) and step > 0):
+        raise ValueError(f"step must be positive and finite, got {step}; it is the time step dt")
+
+
+def check_ensemble(*, walkers, seed) -> None:
+    """Refuse a number of walkers or a seed that is none."""
+    if not (isinstance(walkers, (int, np.integer)) and walkers >= 1):
+        raise ValueError(f"walkers must be a positive integer, got {walkers!r}")
+    if not isinstance(seed, (int, np.integer)):
+        raise ValueError(f"seed must be an integer, got {seed!r}")

@@ -1,0 +1,262 @@
+r"""The source of a compiled problem: one step, the exit, and the loops of the CPU or of CUDA.
+
+A problem becomes one self-contained module: the arithmetic of ``arithmetic.txt``, the loops of
+``cpu.txt`` or ``cuda.txt``, and in them the statements that :class:`~.writer.Writer` made of the
+step. Both targets run the same statements. The module is kept under a name made from its content,
+so that a second process compiles nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import re
+import sys
+import tempfile
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import sympy as sp
+
+from ddt_utils.simulate.rules import Step
+from ddt_utils.simulate.writer import Writer
+
+LANES = 64  # walkers side by side on a CPU
+CHUNK = 32  # steps between two inspections; an even number
+BARRIER_SHIFT = 0.5825971579390106  # −ζ(1/2)/√(2π): Broadie, Glasserman and Kou (1997)
+DT = sp.Symbol("dt", positive=True)
+
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Program:
+    """A compiled problem.
+
+    Attributes:
+        source: the generated source.
+        parameters: the numbers that it takes, in order.
+        width: how many numbers a walker carries from step to step: its state and, if the number of
+            normals in a step is odd, the other half of a pair.
+    """
+
+    source: str
+    parameters: tuple[float, ...]
+    width: int
+
+    @property
+    def module(self):
+        """The compiled module with the loops."""
+        return load(self.source)
+
+
+def write(step: Step, *, dt: float, bound: float, dimension: int, exit, target="cpu") -> Program:
+    """Generate the source of one problem.
+
+    Args:
+        step: the step of a walker.
+        dt: the value of the symbol ``dt``.
+        bound: a walker with a coordinate beyond ±bound has diverged.
+        dimension: how many of the state variables are coordinates.
+        exit: a SymPy condition in the coordinates.
+        target: ``"cpu"`` or ``"cuda"``.
+
+    Raises:
+        ValueError: an expression has no generated form, or a minibatch is too large.
+    """
+    size = len(step.state)
+    names = {symbol: f"x{i}" for i, symbol in enumerate(step.state)}
+    names |= {symbol: f"z{i}" for i, symbol in enumerate(step.normals)}
+    names |= {symbol: f"u{i}" for i, symbol in enumerate(step.uniforms)}
+    if step.batch:
+        names |= {symbol: f"m{i}" for i, symbol in enumerate(step.batch.counts)}
+    writer = Writer(names, {DT: sp.Float(dt)})
+    for symbol, expression in step.where:
+        writer.names[symbol] = writer.write(expression)
+    moved = [writer.write(e) for e in step.update]
+    moving = writer.turn_to({symbol: f"n{i}" for i, symbol in enumerate(step.state)})
+    moving += [f"n{i} = {name}" for i, name in enumerate(moved)]
+    finite = " & ".join(
+        f"(n{i} < {writer.number(bound)}) & (n{i} > {writer.number(-bound)})"
+        for i in range(dimension)
+    )
+    reached = writer.condition(exit)
+    spare = f"s{size}" if len(step.normals) % 2 else None
+    width = size + bool(spare)
+    other = _uniforms(step.uniforms) + (_minibatch(step.batch) if step.batch else [])
+    parts = {
+        "parameters": [f"p{i} = parameters[{i}]" for i in range(len(writer.parameters))],
+        "first draws": _normals(len(step.normals), spare, fresh=True) + other,
+        "second draws": _normals(len(step.normals), spare, fresh=False) + other,
+        "move": moving,
+        "look": [*writer.lines, f"done = {reached} | ~({finite})"],
+    }
+    assemble = {"cpu": _cpu}[target]
+    fields = assemble(parts, size, width, dimension)
+    text = (_HERE / f"{target}.txt").read_text(encoding="utf-8")
+    arithmetic = (_HERE / "arithmetic.txt").read_text(encoding="utf-8")
+    return Program(
+        _filled(text, fields | {"ARITHMETIC": arithmetic.splitlines()}),
+        tuple(writer.parameters),
+        width,
+    )
+
+
+def shifted(condition, variables, diffusion):
+    r"""The exit condition with every interface moved towards the walker.
+
+    g > 0 becomes :math:`g + 0.5826\sqrt{2\,dt\,\nabla g^\top D \nabla g} > 0`.
+    """
+    if isinstance(condition, (sp.And, sp.Or)):
+        return condition.func(*(shifted(c, variables, diffusion) for c in condition.args))
+    if not isinstance(condition, (sp.Gt, sp.Ge, sp.Lt, sp.Le)):
+        return condition
+    g = condition.gts - condition.lts
+    normal = sp.Matrix([sp.diff(g, v) for v in variables])
+    speed = sp.simplify((normal.T * diffusion * normal)[0])
+    if speed.is_number:
+        speed = speed.evalf()
+    return g + BARRIER_SHIFT * sp.sqrt(2 * DT * speed) > 0
+
+
+def _normals(count, spare, *, fresh):
+    """Statements that draw normals; an odd number of them shares a pair between two steps."""
+    lines, drawn = [], 0
+    if spare and not fresh:
+        lines, drawn = ["z0 = spare"], 1
+    while drawn < count:
+        lines += ["r, a, b, c, d = draw(a, b, c, d)", "q, a, b, c, d = draw(a, b, c, d)"]
+        second = f"z{drawn + 1}" if drawn + 1 < count else "spare"
+        lines.append(f"z{drawn}, {second} = normal_pair(r, q)")
+        drawn += 2
+    return lines
+
+
+def _uniforms(symbols):
+    draws = "r, a, b, c, d = draw(a, b, c, d)"
+    return [line for i in range(len(symbols)) for line in (draws, f"u{i} = uniform(r)")]
+
+
+def _minibatch(batch):
+    """Statements that count how often each sample is in the minibatch."""
+    m, size = len(batch.counts), batch.size
+    if m > 256 or m * size > 4096:
+        raise ValueError(
+            f"a drawn minibatch holds at most 4096/m of m samples and m at most 256, got {size} of "
+            f"{m}; use normal noise with the same covariance"
+        )
+    draw = "r, a, b, c, d = draw(a, b, c, d)"
+    if not batch.replacement:
+        # one sample after the other: taken with probability (places left) / (samples left)
+        lines, left = [], f"np.float32({size})"
+        for j in range(m - 1):
+            take = f"np.float32(np.int32(r >> np.uint32(8))) * np.float32({(m - j) * 2.0**-24!r})"
+            lines += [
+                draw,
+                f"m{j} = select({take} < {left}, one, zero)",
+                f"left{j} = {left} - m{j}",
+            ]
+            left = f"left{j}"
+        return [*lines, f"m{m - 1} = {left}"]
+    lines, bits, unused = [], (m - 1).bit_length(), 0
+    for i in range(size):
+        if m & (m - 1):  # the integer part of m times a fraction; bias below m / 2^24
+            fraction = "np.uint32(r >> np.uint32(8))"
+            index = f"np.uint32(np.uint32({fraction} * np.uint32({m})) >> np.uint32(24))"
+            lines.append(draw)
+        else:  # m is a power of two: a few of the upper 24 bits each
+            if unused < bits:
+                lines.append(draw)
+                unused = 24
+            unused -= bits
+            index = f"np.uint32(r >> np.uint32({unused + 8})) & np.uint32({m - 1})"
+        lines.append(f"index = np.int32({index})")
+        for j in range(m - 1):
+            one = f"select(index == np.int32({j}), one, zero)"
+            lines.append(f"m{j} = {f'm{j} + ' if i else ''}{one}")
+    taken = " - ".join(f"m{j}" for j in range(m - 1))
+    return [*lines, f"m{m - 1} = np.float32({size}) - {taken}"]
+
+
+def _cpu(parts, size, width, dimension):
+    """The fields of ``cpu.txt``: a walker lives in lane ``l`` of small arrays."""
+    state, twin = ([f"{name}{i}[l]" for i in range(size)] for name in "st")
+    words = [f"w{word}[l]" for word in "abcd"]
+    kept = [*state, *(["spare_[l]"] if width > size else [])]
+    enter = [f"{word} = w{word}[l]" for word in "abcd"]
+    leave = [f"w{word}[l] = {word}" for word in "abcd"]
+
+    def step(draws, source, target, look=True):
+        lines = [*enter, *(f"x{i} = {source[i]}" for i in range(size))]
+        carried = ["spare = spare_[l]"] if width > size and draws == "second draws" else []
+        carry = ["spare_[l] = spare"] if width > size and draws == "first draws" else []
+        lines += carried + parts[draws] + carry + parts["move"]
+        if not look:
+            return lines + [f"{target[i]} = n{i}" for i in range(size)] + leave
+        # from s to t and back: writing in place becomes masked stores, slow on some processors
+        clock, other = ("when[l]", "then[l]")[:: 1 if source is state else -1]
+        lines += parts["look"] + [f"clock = {clock}", "alive = clock == never"]
+        lines += [f"{other} = select(alive & done, tick, clock)"]
+        return lines + [f"{target[i]} = select(alive, n{i}, x{i})" for i in range(size)] + leave
+
+    arrays = [f"s{i}" for i in range(size)] + [f"t{i}" for i in range(size)]
+    arrays += ["when", "then"] + (["spare_"] if width > size else [])
+    return {
+        "SIZES": [f"LANES, CHUNK = {LANES}, {CHUNK}"],
+        "PARAMETERS": parts["parameters"],
+        "LANES": [f"w{word} = word_lanes()" for word in "abcd"]
+        + [f"{name} = float_lanes()" for name in arrays],
+        "START": [f"{state[i]} = start[{i}]" for i in range(size)],
+        "SEEDS": [", ".join(words) + " = seeds(seed, first + w)"],
+        "LOAD": [f"{place} = state[w, {i}]" for i, place in enumerate(kept)]
+        + [f"{place} = words[w, {i}]" for i, place in enumerate(words)],
+        "SAVE": [f"state[w, {i}] = {place}" for i, place in enumerate(kept)]
+        + [f"words[w, {i}] = {place}" for i, place in enumerate(words)],
+        "SAVE_STATE": [f"state[w, {i}] = {place}" for i, place in enumerate(state)]
+        + (["state[w, -1] = zero"] if width > size else []),
+        "RECORD": [f"states[t, w, {i}] = {place}" for i, place in enumerate(state[:dimension])],
+        "FINITE": [f"finite &= abs({place}) < bound" for place in state[:dimension]],
+        "FIRST_STEP": step("first draws", state, twin),
+        "SECOND_STEP": step("second draws", twin, state),
+        "FIRST_FREE": step("first draws", state, state, look=False),
+        "SECOND_FREE": step("second draws", state, state, look=False),
+    }
+
+
+def _filled(template, fields):
+    """The template with every line ``#NAME#`` replaced by the statements of that name."""
+
+    def lines(match):
+        return "\n".join(match[1] + line if line else "" for line in fields[match[2]])
+
+    return re.sub(r"^( *)#([A-Z_]+)#$", lines, template, flags=re.MULTILINE)
+
+
+@lru_cache(maxsize=256)
+def load(source: str):
+    """Import a source from a content-hashed module, so that a second process compiles nothing.
+
+    The modules lie in ``$DDT_UTILS_CACHE`` or in ``ddt_utils`` of the user's cache folder.
+    """
+    name = "ddt_kernel_" + hashlib.sha256(source.encode()).hexdigest()[:20]
+    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ddt_utils"
+    folder = Path(os.environ.get("DDT_UTILS_CACHE", default))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{name}.py"
+        if not path.exists():
+            handle, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
+            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                stream.write(source)
+            os.replace(temporary, path)  # atomic: two processes may race
+    except OSError:  # a read-only home: compile in a folder of this process
+        folder = Path(tempfile.mkdtemp(prefix="ddt_utils_"))
+        path = folder / f"{name}.py"
+        path.write_text(source, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module

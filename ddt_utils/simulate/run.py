@@ -1,0 +1,291 @@
+"""A run: walkers that are followed, interrupted, kept on disk, continued, and counted."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ddt_utils.escape import CENSORED, EscapeTimes
+from ddt_utils.simulate.cpu import CPU
+from ddt_utils.simulate.problem import Problem, check_ensemble
+from ddt_utils.simulate.statistics import EscapeStatistics, tally
+
+_BLOCK = 1 << 20  # walkers that are in memory at a time when their times are not kept
+_PATIENCE = 1e10  # walker-steps without an escape after which an exit counts as unreachable
+
+
+@dataclass
+class Pool:
+    """Everything about some walkers, so that any of them can be carried on from here.
+
+    Args:
+        first: the number of the first walker, by which its random stream is chosen.
+        steps: steps taken, shape (walkers,), int64.
+        status: 0 for a walker that waits or runs, otherwise how it ended, int8.
+        state: what each carries, shape (walkers, width), float32.
+        words: the state of each random stream, shape (walkers, 4), uint32.
+    """
+
+    first: int
+    steps: np.ndarray
+    status: np.ndarray
+    state: np.ndarray
+    words: np.ndarray
+
+    @classmethod
+    def fresh(cls, first: int, walkers: int, width: int) -> Pool:
+        """Walkers that have not started."""
+        return cls(
+            first,
+            np.zeros(walkers, np.int64),
+            np.zeros(walkers, np.int8),
+            np.zeros((walkers, width), np.float32),
+            np.zeros((walkers, 4), np.uint32),
+        )
+
+
+class Interrupted(KeyboardInterrupt):
+    """Raised by Ctrl-C in a long simulation; ``run`` holds it, at rest and ready to go on."""
+
+    def __init__(self, run: Run):
+        super().__init__(f"{run}; go on with error.run.finish(), look with error.run.result()")
+        self.run = run
+
+
+class Run:
+    """Walkers of one problem on their way out.
+
+    A run can be stopped at any moment and carried on, here or in another process: it is the same
+    run, to the last bit, however it is cut.
+
+    Args:
+        problem: what is simulated.
+        walkers: how many.
+        seed: any integer; walker i of a seed has the same random stream in every run.
+        first: the number of the first walker; shards of one ensemble differ in it.
+        keep: keep the time and the last place of every walker; without, memory is constant and
+            the result is an :class:`EscapeStatistics`.
+        threads: how many threads share the walkers; all cores by default. No effect on results.
+        device: ``"cpu"``, ``"cuda"``, or ``"auto"``: CUDA where there is one.
+
+    Raises:
+        ValueError: a bad argument.
+        RuntimeError: ``device="cuda"`` without CUDA.
+
+    Example:
+        >>> from ddt_utils import catalog, noise, simulate
+        >>> well = catalog.quartic()
+        >>> (x,) = well.variables
+        >>> kick = noise.WhiteNoise(0.25)
+        >>> problem = simulate.Problem(well, kick, start=-1, exit=x > 1, step=0.01)
+        >>> run = simulate.Run(problem, walkers=1000, seed=1, keep=False).finish()
+        >>> run.result().escaped
+        1000
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        *,
+        walkers: int,
+        seed: int,
+        first: int = 0,
+        keep: bool = True,
+        threads: int | None = None,
+        device: str = "cpu",
+    ):
+        check_ensemble(walkers=walkers, seed=seed)
+        problem.landscape.check_exit(problem.exit)
+        self.problem, self.walkers, self.seed = problem, int(walkers), int(seed)
+        self.first, self.keep = int(first), keep
+        self._engine = engine(device, threads)
+        self._past = None  # the statistics of the blocks that are done
+        self._pool = self._block(self.first)
+
+    def __repr__(self):
+        return f"a run of {self.walkers} walkers, {self.done} of them done"
+
+    @property
+    def done(self) -> int:
+        """How many walkers have escaped, were censored, or diverged."""
+        return self._pool.first - self.first + int(np.count_nonzero(self._pool.status))
+
+    def finish(self, *, progress: bool = False) -> Run:
+        """Follow every walker to its end.
+
+        Args:
+            progress: show a progress bar.
+
+        Returns:
+            The run itself.
+
+        Raises:
+            Interrupted: Ctrl-C was pressed; nothing is lost.
+            ValueError: without ``max_time``, 10¹⁰ walker-steps in a row and no walker was done.
+        """
+        from tqdm import tqdm
+
+        try:
+            with tqdm(total=self.walkers, disable=not progress, unit=" walkers") as bar:
+                bar.update(self.done)
+                while self.done < self.walkers:
+                    if self._pool.status.all():
+                        self._turn_over()
+                    self._follow(bar)
+        except KeyboardInterrupt:
+            raise Interrupted(self) from None
+        return self
+
+    def result(self) -> EscapeTimes | EscapeStatistics:
+        """What is known now; a walker that is still on its way counts as censored.
+
+        Walkers that have not started are left out.
+        """
+        pool, dt = self._pool, self.problem.step
+        started = (pool.steps > 0) | (pool.status != 0)
+        correction = self.problem.bias_correction
+        if not self.keep:
+            current = tally(pool.steps[started], pool.status[started], dt, correction)
+            return current if self._past is None else self._past + current
+        status = np.where(pool.status == 0, CENSORED, pool.status)
+        return EscapeTimes(
+            times=pool.steps[started] * float(dt),
+            status=status[started].astype(np.uint8),
+            states=pool.state[started, : self.problem.landscape.dimension],
+            step=float(dt),
+            bias_correction=correction,
+        )
+
+    def extend(self, max_time: float | None) -> Run:
+        """Let censored walkers go on to a later time, from where they are.
+
+        Args:
+            max_time: later than before; None follows everyone to the exit.
+
+        Returns:
+            The run itself, to be finished.
+
+        Raises:
+            ValueError: an earlier time, or a run that does not keep its walkers.
+        """
+        later = replace(self.problem, max_time=max_time)
+        if not self.keep or later.limit < self.problem.limit:
+            raise ValueError(
+                "a run with keep=True is extended to a later time, got keep="
+                f"{self.keep} and max_time {self.problem.max_time} → {max_time}"
+            )
+        self.problem = later
+        self._pool.status[self._pool.status == CENSORED] = 0
+        return self
+
+    def save(self, path) -> None:
+        """Write everything that :meth:`resume` needs into one ``.npz`` file, at once or not at all.
+
+        Args:
+            path: the file; a file of that name is replaced.
+        """
+        path = Path(path)
+        pool = self._pool
+        numbers = {
+            "digest": self.problem.digest(),
+            "walkers": self.walkers,
+            "seed": str(self.seed),
+            "first": self.first,
+            "keep": self.keep,
+            "block": pool.first,
+            "past": self._past.to_json() if self._past else "",
+        }
+        partial = path.with_name(path.name + ".part")
+        with open(partial, "wb") as stream:
+            arrays = dict(steps=pool.steps, status=pool.status, state=pool.state, words=pool.words)
+            np.savez(stream, about=json.dumps(numbers), **arrays)
+        os.replace(partial, path)
+
+    @classmethod
+    def resume(cls, path, problem: Problem, *, threads=None, device: str = "cpu") -> Run:
+        """The run that was saved in a file, ready to be finished.
+
+        Args:
+            path: what :meth:`save` wrote.
+            problem: the same problem as then.
+            threads: as for a new run.
+            device: as for a new run; it need not be the same one.
+
+        Raises:
+            ValueError: the file belongs to another problem.
+        """
+        with np.load(path) as saved:
+            about = json.loads(str(saved["about"]))
+            arrays = {k: saved[k] for k in ("steps", "status", "state", "words")}
+        if about["digest"] != problem.digest():
+            raise ValueError(
+                f"{path} holds a run of another problem ({about['digest']}, got "
+                f"{problem.digest()}); give the landscape, noise, start, exit and step that made it"
+            )
+        run = cls(
+            problem,
+            walkers=about["walkers"],
+            seed=int(about["seed"]),
+            first=about["first"],
+            keep=about["keep"],
+            threads=threads,
+            device=device,
+        )
+        run._past = EscapeStatistics.from_json(about["past"]) if about["past"] else None
+        run._pool = Pool(about["block"], **arrays)
+        return run
+
+    def _block(self, first):
+        left = self.first + self.walkers - first
+        return Pool.fresh(first, left if self.keep else min(left, _BLOCK), self.problem.width)
+
+    def _turn_over(self):
+        """Add a finished block to the past and begin the next."""
+        self._past, first = self.result(), self._pool.first + len(self._pool.steps)
+        self._pool = self._block(first)
+
+    def _follow(self, bar):
+        """Follow the walkers of this block to their ends."""
+        engine = self._engine(self.problem, self._pool, self.seed)
+        waited = 0  # walker-steps since a walker was last done
+        try:
+            seen = self.done
+            while working := engine.advance():
+                done = self.done
+                waited = working * engine.slice_steps + (waited if done == seen else 0)
+                bar.update(done - seen)
+                seen = done
+                if self.problem.max_time is None and waited > _PATIENCE:
+                    raise ValueError(
+                        f"exit must be within reach, got no escape in {waited:.0e} walker-steps "
+                        f"for {self.problem.exit}; check its sign, use more noise, or set max_time"
+                    )
+        finally:
+            engine.close()
+        bar.update(self.done - seen)
+
+
+def engine(device: str, threads: int | None = None):
+    """What carries walkers forward on a device.
+
+    Raises:
+        ValueError: an unknown device.
+        RuntimeError: ``"cuda"`` without CUDA.
+    """
+    if device not in ("cpu", "cuda", "auto"):
+        raise ValueError(f'device must be "cpu", "cuda" or "auto", got {device!r}')
+    if device != "cpu":
+        from ddt_utils.simulate import cuda
+
+        if device == "cuda" or cuda.is_available():
+            cuda.require()
+            return cuda.CUDA
+
+    def cpu(problem, pool, seed):
+        return CPU(problem, pool, seed, threads)
+
+    return cpu

@@ -1,0 +1,128 @@
+"""Many problems at once, on this machine or on a cluster, with the same bits as one by one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from ddt_utils.simulate.problem import Problem, check_ensemble
+from ddt_utils.simulate.run import Run
+from ddt_utils.simulate.statistics import EscapeStatistics
+
+
+def sweep(
+    problems: Mapping,
+    *,
+    walkers: int,
+    seed: int,
+    shard: int = 100_000,
+    folder=None,
+    client=None,
+    progress: bool = False,
+) -> dict:
+    """Escape statistics of many problems, cut into shards of walkers that run on Dask.
+
+    A shard is some walkers of one problem. Its result does not depend on where it runs, and results
+    are whole numbers that are added, so the outcome is that of :func:`first_passage` to the last
+    bit, for any number of workers. A shard whose worker dies is run again by another one.
+
+    Args:
+        problems: the cells of the sweep, a :class:`Problem` for each key.
+        walkers: how many for each problem.
+        seed: any integer, the same for all cells.
+        shard: how many walkers make one task.
+        folder: where finished cells are kept, one small file each; a repeated sweep computes only
+            what is missing there. Without it nothing is kept.
+        client: a ``dask.distributed.Client`` of the cluster to use; without it a cluster of one
+            process per core of this machine is started and stopped again.
+        progress: show a progress bar.
+
+    Returns:
+        :class:`EscapeStatistics` for each key, in the order of ``problems``.
+
+    Raises:
+        ValueError: a bad argument, or whatever the simulation of a cell raises.
+        ImportError: Dask is not installed.
+
+    Example:
+        A sweep over η/B on the cores of this machine::
+
+            cells = {T: Problem(well, noise.HessianNoise(2 * T, 1, floor=0.1), start=-1,
+                                exit=x > 0, step=0.01) for T in (0.1, 0.05, 0.025)}
+            found = sweep(cells, walkers=1_000_000, seed=1, folder="sweep")
+    """
+    from tqdm import tqdm
+
+    check_ensemble(walkers=walkers, seed=seed)
+    check_ensemble(walkers=shard, seed=seed)
+    files = {
+        key: _file(folder, problem, walkers, seed) for key, problem in problems.items() if folder
+    }
+    found = {
+        key: EscapeStatistics.from_json(file.read_text(encoding="utf-8"))
+        for key, file in files.items()
+        if file.exists()
+    }
+    missing = {key: problem for key, problem in problems.items() if key not in found}
+    parts = [(first, min(shard, walkers - first)) for first in range(0, walkers, shard)]
+    with tqdm(total=len(problems) * len(parts), disable=not progress, unit=" shards") as bar:
+        bar.update(len(found) * len(parts))
+        if missing:
+            with _cluster(client) as cluster:
+                _compute(cluster, missing, parts, seed, found, files, bar)
+    return {key: found[key] for key in problems}
+
+
+def _compute(cluster, missing, parts, seed, found, files, bar):
+    """Run the missing shards, add up what comes back, and keep each cell when it is complete."""
+    from dask.distributed import as_completed
+
+    tasks, left = {}, {}
+    for key, problem in missing.items():
+        left[key] = len(parts)
+        for first, count in parts:
+            tasks[cluster.submit(_shard, problem, first, count, seed, pure=False)] = key
+    try:
+        for task in as_completed(tasks, loop=cluster.loop):
+            key = tasks[task]
+            found[key] = found[key] + task.result() if key in found else task.result()
+            left[key] -= 1
+            if not left[key] and key in files:
+                _keep(files[key], found[key])
+            bar.update()
+    finally:
+        cluster.cancel(list(tasks))
+
+
+def _shard(problem, first, walkers, seed):
+    run = Run(problem, walkers=walkers, seed=seed, first=first, keep=False, threads=1)
+    return run.finish().result()
+
+
+@contextmanager
+def _cluster(client):
+    """The given client, or one of a cluster of this machine for as long as it is needed."""
+    try:
+        from dask.distributed import Client, LocalCluster
+    except ImportError as error:
+        raise ImportError("a sweep runs on Dask; install it: pip install distributed") from error
+    if client is not None:
+        yield client
+        return
+    options = dict(n_workers=os.cpu_count(), threads_per_worker=1, dashboard_address=None)
+    with LocalCluster(**options) as workers, Client(workers, set_as_default=False) as local:
+        yield local
+
+
+def _file(folder, problem: Problem, walkers, seed) -> Path:
+    """The file of a cell, named by all that decides its numbers."""
+    return Path(folder) / f"{problem.digest()}-{walkers}-{seed % 2**64}.json"
+
+
+def _keep(file: Path, statistics: EscapeStatistics) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(file.name + ".part")
+    partial.write_text(statistics.to_json(), encoding="utf-8")
+    os.replace(partial, file)
