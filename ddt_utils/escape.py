@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
 
 ESCAPED, CENSORED, DIVERGED = 1, 2, 3
 
@@ -71,6 +70,8 @@ class Estimates:
         Raises:
             ValueError: ``level`` is not between 0 and 1.
         """
+        from scipy import stats
+
         _check_level(level)
         self._require(1)
         total, degrees = 2 * self.total_time, 2 * self.escaped
@@ -92,6 +93,8 @@ class Estimates:
         standardised score under the normal law. It does not depend on the mean, and it is blind to
         departures that leave the Weibull shape at one; look at the survival curve as well.
         """
+        from scipy import stats
+
         self._require(10)
         d = self.escaped
         logarithms, first, second = self._logarithms(self.mean)
@@ -267,10 +270,14 @@ class Fit:
     @property
     def p_value(self) -> float:
         """How often a true straight line would scatter at least as much."""
+        from scipy import stats
+
         return float(stats.chi2.sf(self.chi_square, self.degrees)) if self.degrees else 1.0
 
     def slope_interval(self, level: float = 0.95) -> tuple[float, float]:
         """The interval of the slope that holds it with that probability."""
+        from scipy import stats
+
         _check_level(level)
         reach = stats.norm.ppf((1 + level) / 2) * self.slope_stderr
         return self.slope - reach, self.slope + reach

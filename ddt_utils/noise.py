@@ -114,12 +114,16 @@ class StateDependentNoise(Noise):
 
     expression: sp.Expr | tuple | sp.MatrixBase
 
+    def __post_init__(self):
+        if isinstance(self.expression, (sp.MatrixBase, list, np.ndarray)):
+            object.__setattr__(self, "expression", sp.ImmutableMatrix(self.expression))
+
     def diffusion_matrix(self, landscape: Landscape) -> sp.ImmutableMatrix:
         """D as a SymPy matrix of shape (n, n)."""
         n, given = landscape.dimension, self.expression
         if isinstance(given, tuple):
             matrix = sp.diag(*given)
-        elif isinstance(given, (sp.MatrixBase, list, np.ndarray)):
+        elif isinstance(given, sp.MatrixBase):
             matrix = sp.Matrix(given)
         else:
             matrix = sp.sympify(given) * sp.eye(n)
@@ -156,9 +160,12 @@ class FactorNoise(Noise):
 
     expression: sp.MatrixBase
 
+    def __post_init__(self):
+        object.__setattr__(self, "expression", sp.ImmutableMatrix(self.expression))
+
     def factor(self, landscape: Landscape) -> tuple[tuple, sp.Matrix]:
         """The given factor; see :meth:`Noise.factor`."""
-        sigma = sp.ImmutableMatrix(self.expression)
+        sigma = self.expression
         if sigma.shape[0] != landscape.dimension:
             raise ValueError(
                 f"the factor of D needs {landscape.dimension} rows for {landscape.name}, got "
@@ -326,7 +333,7 @@ def _cholesky(matrix):
         for i in range(j, n):
             rest = matrix[i, j] - sum(lower[i, k] * lower[j, k] for k in range(j))
             entry = sp.sqrt(rest) if i == j else rest / lower[j, j]
-            name = sp.Symbol(f"factor_{i}{j}", real=True)
+            name = sp.Dummy(f"factor_{i}{j}", real=True)
             where.append((name, entry))
             lower[i, j] = name
     return tuple(where), lower

@@ -1,12 +1,20 @@
 """Noise models: D as an expression agrees with D as numbers, and bad noise is refused."""
 
+from itertools import combinations, product
+
 import numpy as np
 import pytest
 import sympy as sp
 
 from ddt_utils import catalog
 from ddt_utils.landscape import Landscape
-from ddt_utils.noise import HessianNoise, StateDependentNoise, WhiteNoise
+from ddt_utils.noise import (
+    FactorNoise,
+    HessianNoise,
+    MinibatchNoise,
+    StateDependentNoise,
+    WhiteNoise,
+)
 
 x, y = sp.symbols("x y", real=True)
 bowl = Landscape(x**2 + 3 * y**2, (x, y), name="bowl", box=((-2, 2), (-2, 2)))
@@ -71,3 +79,116 @@ def test_hessian_noise_refuses_a_full_hessian_and_bad_numbers():
         HessianNoise(0.1, 0)
     with pytest.raises(ValueError, match="floor must be zero or positive, got -1"):
         HessianNoise(0.1, 1, floor=-1)
+
+
+def test_a_full_matrix_that_depends_on_the_place_is_allowed_and_recognised_as_symmetric():
+    square = sp.Matrix([[1 + x**2, (x + y) ** 2 - x**2], [y**2 + 2 * x * y, 2 + y**2]])
+    found = StateDependentNoise(square).diffusion(bowl, 0.5, -1.0)
+    assert np.allclose(found, [[1.25, 0.0], [0.0, 3.0]], atol=1e-15)
+
+
+def in_numbers(intermediate, factor, place):
+    """A factor of D at a place, its named parts worked out in order."""
+    values = dict(place)
+    for symbol, expression in intermediate:
+        values[symbol] = sp.sympify(expression).xreplace(values).evalf()
+    return np.array(factor.xreplace(values).evalf().tolist(), dtype=float)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+def test_the_factor_times_its_transpose_is_the_matrix(n):
+    """Against numpy.linalg.cholesky of D in numbers, for a D that is full and one that is not."""
+    names = sp.symbols(f"q:{n}", real=True)
+    land = Landscape(sum(q**2 for q in names), names, name="bowl", box=((-2, 2),) * n)
+    mix = sp.Matrix(n, n, lambda i, j: names[(i + j) % n] * (i + 1) + j)
+    full = StateDependentNoise((mix * mix.T + sp.eye(n)).applyfunc(sp.expand))
+    constant = StateDependentNoise(sp.Matrix(n, n, lambda i, j: 2 if i == j else 0.5))
+    diagonal = StateDependentNoise(tuple(1 + q**2 for q in names))
+    point = np.linspace(-0.75, 1.25, n)
+    place = dict(zip(names, map(sp.Float, point), strict=True))
+    for noise in (full, constant, diagonal):
+        exact = np.linalg.cholesky(noise.diffusion(land, *point))
+        assert np.allclose(in_numbers(*noise.factor(land), place), exact, rtol=1e-12, atol=1e-12)
+
+
+def test_a_full_matrix_in_five_dimensions_is_refused_and_its_factor_is_taken():
+    names = sp.symbols("q:5", real=True)
+    land = Landscape(sum(q**2 for q in names), names, name="bowl", box=((-2, 2),) * 5)
+    column = sp.Matrix(names)
+    full = StateDependentNoise(column * column.T + sp.eye(5))
+    assert full.diffusion(land, *np.ones(5)).shape == (5, 5)
+    with pytest.raises(ValueError, match="up to 4 dimensions, bowl has 5; .*FactorNoise"):
+        full.factor(land)
+    wide = FactorNoise(column.row_join(sp.eye(5)))
+    assert wide.factor(land)[1].shape == (5, 6)
+    point = np.linspace(-1, 1, 5)
+    assert np.allclose(wide.diffusion(land, *point), full.diffusion(land, *point), atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("factor", "message"),
+    [
+        (sp.Matrix([[1, x, y]]), r"2 rows for bowl, got shape \(1, 3\)"),
+        (sp.Matrix([1, sp.Symbol("k", real=True)]), "got also"),
+    ],
+)
+def test_a_wrong_factor_is_refused(factor, message):
+    for method in ("factor", "diffusion_matrix"):
+        with pytest.raises(ValueError, match=message):
+            getattr(FactorNoise(factor), method)(bowl)
+
+
+SLOPES = [  # losses and their gradients, typed twice on purpose
+    (x**4 / 4 + y, lambda a, b: (a**3, 1)),
+    (sp.sin(x) * y, lambda a, b: (np.cos(a) * b, np.sin(a))),
+    ((x - 2 * y) ** 2, lambda a, b: (2 * (a - 2 * b), -4 * (a - 2 * b))),
+    (sp.exp(x) - y**3, lambda a, b: (np.exp(a), -3 * b**2)),
+    (x**2 * y**2, lambda a, b: (2 * a * b**2, 2 * a**2 * b)),
+]
+
+
+@pytest.mark.parametrize(
+    ("replacement", "batch_size"),
+    [(True, 1), (True, 2), (True, 5), (True, 6), (False, 1), (False, 2), (False, 3), (False, 5)],
+)
+@pytest.mark.parametrize("dimension", [1, 2])
+def test_minibatch_noise_is_the_covariance_over_all_minibatches(dimension, replacement, batch_size):
+    """D = (η/2) Cov, with every minibatch of five losses enumerated in NumPy."""
+    one = dimension == 1
+    losses = tuple(loss.subs(y, 1) if one else loss for loss, _ in SLOPES)
+    names = (x,) if one else (x, y)
+    land = Landscape(sum(losses) / 5, names, name="mean", box=((-2, 2),) * dimension)
+    noise = MinibatchNoise(losses, 0.3, batch_size, replacement)
+    draws = product(range(5), repeat=batch_size)
+    batches = list(draws if replacement else combinations(range(5), batch_size))
+    for a, b in [(0.5, -1.0), (-1.5, 0.75)]:
+        place = (a,) if one else (a, b)
+        slopes = np.array([slope(a, 1.0 if one else b) for _, slope in SLOPES])[:, :dimension]
+        means = slopes[np.array(batches)].mean(axis=1)
+        exact = 0.3 / 2 * np.cov(means.T, bias=True).reshape(dimension, dimension)
+        assert np.allclose(noise.diffusion(land, *place), exact, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(losses=(x**2,)), "at least two sample losses"),
+        (dict(learning_rate=0), "learning_rate must be positive and finite, got 0"),
+        (dict(batch_size=0), "whole number from 1 to 2, got 0"),
+        (dict(batch_size=1.5), "whole number from 1 to 2, got 1.5"),
+        (dict(batch_size=3), "whole number from 1 to 2, got 3"),
+        (dict(batch_size=0, replacement=True), "whole number from 1 to inf, got 0"),
+    ],
+)
+def test_a_minibatch_that_cannot_be_drawn_is_refused(options, message):
+    given = dict(losses=(x, -x), learning_rate=0.1, batch_size=1, replacement=False) | options
+    with pytest.raises(ValueError, match=message):
+        MinibatchNoise(**given)
+
+
+def test_minibatch_noise_refuses_another_landscape():
+    noise = MinibatchNoise((x**2 + y, x**2 - y), 0.1, 1)
+    with pytest.raises(ValueError, match="must be the mean of the sample losses"):
+        noise.diffusion_matrix(bowl)
+    with pytest.raises(ValueError, match="got also"):
+        MinibatchNoise((x**2 + sp.Symbol("k"), x), 0.1, 1).diffusion_matrix(bowl)

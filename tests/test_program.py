@@ -1,9 +1,11 @@
 """The generated step: its functions are accurate, its streams independent, its code vectorised."""
 
+import os
 import platform
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +14,10 @@ from numba import njit
 from scipy import stats
 
 from ddt_utils import catalog
+from ddt_utils.escape import DIVERGED, ESCAPED
 from ddt_utils.landscape import Landscape
-from ddt_utils.noise import StateDependentNoise, WhiteNoise
-from ddt_utils.simulate import Problem, ensemble, program
+from ddt_utils.noise import HessianNoise, MinibatchNoise, StateDependentNoise, WhiteNoise
+from ddt_utils.simulate import Problem, Run, cpu, ensemble, first_passage, momentum, program, sgd
 
 x, y = sp.symbols("x y", real=True)
 
@@ -69,7 +72,21 @@ LOSSES = [
     sp.Max(x, x**2),
     sp.Min(x, x**2),
     sp.Piecewise((x**2, x < 0), (2 * x**2, x < 1), (4 * x - 2, True)),
+    sp.Piecewise((x**2, (x > -2) & (x <= -1)), (x**3, (x < -9) | (x >= 0.25)), (x, True)),
     1 / (1 + x**2),
+    (2 + x**2) ** sp.Rational(13, 10),  # a real power
+    (2 + x) ** -0.7,
+    2**x + sp.Float(1.5) ** (-x),
+    (1 + x**2) ** x,  # an exponent that depends on the place
+    (1 + x + x**2 / 3) ** 4,  # powers of sums
+    (x - 3) ** 5 / 700 + (x**2 + 2) ** -3,
+    (2 + x) ** sp.Rational(-3, 2) + (3 + x) ** sp.Rational(5, 2),
+    x**2.0 / 3 + (x + 5) ** -1.5,  # powers that are whole or half, but not as SymPy's integers
+    x * sp.Abs(x) + sp.Max(x, 0) ** 3,
+    sp.exp(-x) * sp.sin(3 * x) / (2 + sp.cos(x)) - sp.tanh(2 * x) * sp.log(3 + x),
+    sp.Max(x, x**2, sp.Rational(1, 5)) - sp.Min(2 * x, sp.Abs(x), 1),
+    sp.Abs(sp.sin(x)) / (x - 7),
+    sp.pi * x - sp.sqrt(2) * x**2 / 3,
 ]
 
 
@@ -83,10 +100,64 @@ def test_the_step_moves_against_the_gradient(loss):
         assert moved == pytest.approx(start - 0.5 * slope, rel=3e-7, abs=3e-7)
 
 
-def test_an_unknown_function_is_named():
-    well = Landscape(sp.gamma(x), (x,), name="test", box=((1, 3),))
-    with pytest.raises(ValueError, match="no form for (gamma|polygamma)"):
-        ensemble(well, WhiteNoise(1), start=2, step=0.1, times=[1], walkers=1, seed=0)
+@pytest.mark.parametrize("start", [-1.25, 0.001, 0.375])
+def test_a_small_step_is_not_lost(start):
+    """One step of 10⁻⁵ ends within a unit in the last place of the step in float64."""
+    loss = x**4 / 4 - x**2 / 2 + sp.Rational(1, 7) * x**3 + sp.exp(x) / 3 + x / 11
+    well = Landscape(loss, (x,), name="test", box=((-10, 10),))
+    slope = sp.lambdify(x, sp.diff(loss, x), "numpy")
+    options = dict(start=start, step=1e-5, times=[1e-5, 2e-5], walkers=1, seed=0)
+    places = ensemble(well, WhiteNoise(1e-30), **options)[:, 0, 0]
+    before = np.float32(start)
+    for place in places:
+        exact = float(before) - 1e-5 * slope(float(before))
+        assert place != before
+        assert abs(place - exact) <= np.spacing(np.abs(place))
+        before = place
+
+
+def test_what_is_constant_is_worked_out_in_double_precision():
+    loss = sp.exp(sp.Rational(1, 3)) * x / 7 - sp.sqrt(2) * x**2 / 11
+    well = Landscape(loss, (x,), name="test", box=((-10, 10),))
+    problem = Problem(well, WhiteNoise(0.3), start=0, exit=x > sp.pi, step=0.1)
+    found = np.array(problem.program().parameters)
+    shift = 0.5825971579390106 * np.sqrt(2 * 0.1 * 0.3)
+    for exact in (np.exp(1 / 3) / 7, -2 * np.sqrt(2) / 11, np.sqrt(2 * 0.1 * 0.3), shift - np.pi):
+        assert np.min(np.abs(found / exact - 1)) < 1e-14
+
+
+@pytest.mark.parametrize("name", ["gamma", "erf", "sinh", "floor"])
+def test_an_unknown_function_is_named(name):
+    well = Landscape(0 * x, (x,), name="test", box=((1, 3),))
+    noise = StateDependentNoise(1 + getattr(sp, name)(x) ** 2)
+    with pytest.raises(ValueError, match=f"no form for {name}, in .*knows sums.*tanh"):
+        ensemble(well, noise, start=2, step=0.1, times=[1], walkers=1, seed=0)
+
+
+def test_a_piecewise_without_a_default_is_refused():
+    well = Landscape(0 * x, (x,), name="test", box=((1, 3),))
+    noise = StateDependentNoise(sp.Piecewise((x, x > 1), (2, x < 0)))
+    with pytest.raises(ValueError, match="must end in .expression, True., got"):
+        ensemble(well, noise, start=2, step=0.1, times=[1], walkers=1, seed=0)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_any_coordinate_beyond_the_bound_diverges(axis):
+    """The bound is ten times the box, here 20; it comes before the exit."""
+    slope = Landscape(-(x, y)[axis], (x, y), name="slope", box=((-2, 2), (-1, 1)))
+    for end, status in [(18.5, ESCAPED), (21.5, DIVERGED)]:
+        run = first_passage(
+            slope,
+            WhiteNoise(1e-20),
+            start=(0, 0),
+            exit=(x, y)[axis] > end,
+            step=1,
+            walkers=3,
+            seed=1,
+            max_time=100,
+        )
+        assert np.all(run.status == status)
+        assert np.all(run.times == (19 if status == ESCAPED else 20))
 
 
 def test_a_logarithm_of_a_negative_number_is_not_a_number():
@@ -179,51 +250,135 @@ def test_a_sweep_over_numbers_compiles_once(problem):
     assert other.parameters != problem.parameters
 
 
+def minibatch_problem(samples, size, replacement, rule=sgd, **options):
+    losses = tuple(x**4 / 4 - x**2 / 2 + (i + 0.5 - samples / 2) * x for i in range(samples))
+    well = Landscape(sp.expand(sum(losses) / samples), (x,), name="mean", box=((-2, 2),))
+    noise = MinibatchNoise(losses, 0.1, size, replacement)
+    return Problem(well, noise, start=-1, exit=x > 0, step=0.1, rule=rule, **options)
+
+
+def problem_of(landscape, noise, start, exit, **options):
+    return Problem(landscape, noise, start=start, exit=exit, step=0.01, **options)
+
+
+TURNED = catalog.rotated_double_well()
+STEEP = catalog.styblinski_tang()
+PIECES = catalog.piecewise_well(curvature_minimum=4, curvature_saddle=1, barrier=1)
+FULL = StateDependentNoise(sp.Matrix([[2 + x**2, x * y], [x * y, 1 + y**2]]) / 8)
+EVERYTHING = Landscape(
+    sp.log(2 + sp.sin(x)) + sp.exp(-(x**2)) + sp.tanh(x) + (1 + x**2) ** sp.Rational(6, 5) / 2,
+    (x,),
+    name="everything",
+    box=((-2, 2),),
+)
+KERNELS = {
+    "quartic": lambda: problem_of(catalog.quartic(), WhiteNoise(0.25), -1, x > 0),
+    "multiplicative": lambda: problem_of(
+        catalog.quartic(), StateDependentNoise(0.1 + x**2 / 10), -1, sp.Or(x > 0, x < -2)
+    ),
+    "Müller–Brown": lambda: problem_of(
+        catalog.mueller_brown(scale=0.01), WhiteNoise(0.1), (-0.55, 1.44), y < 0.5
+    ),
+    "Styblinski–Tang": lambda: problem_of(
+        STEEP, WhiteNoise(1), [-2.9] * 10, sp.Or(*(v > 0 for v in STEEP.variables))
+    ),
+    "full matrix": lambda: problem_of(TURNED, FULL, (-0.8, -0.5), x**2 + y**2 < 0.1),
+    "minibatch of 4 samples": lambda: minibatch_problem(4, 3, True),
+    "minibatch of 5 samples": lambda: minibatch_problem(5, 2, True),
+    "minibatch without replacement": lambda: minibatch_problem(5, 2, False),
+    "momentum": lambda: problem_of(
+        TURNED, WhiteNoise(0.25), (-0.8, -0.5), x > 0, rule=momentum(0.5)
+    ),
+    "pieces": lambda: problem_of(PIECES, HessianNoise(0.5, 1), -1.5, x > 0),
+    "everything": lambda: problem_of(EVERYTHING, WhiteNoise(0.25), 0.5, x > 1),
+}
+
+
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="reads x86 assembly")
-def test_the_step_is_vector_code(problem, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", KERNELS)
+def test_the_step_is_vector_code(name, tmp_path, monkeypatch):
+    """All floating-point arithmetic and all shifts of the generator are on whole vectors.
+
+    Apart from the clock, and at an inspection the distance of one walker that is done.
+    """
     monkeypatch.setenv("DDT_UTILS_CACHE", str(tmp_path))
-    fresh = program.load.__wrapped__(problem.source)
+    problem = KERNELS[name]()
+    fresh = program.load.__wrapped__(problem.program().source)
     i8, f4, u4 = (np.zeros((1, 4), t) for t in (np.int64, np.float32, np.uint32))
-    lane, status = np.full(64, -1), np.zeros(1, np.int8)
-    numbers = (np.uint64(0), np.int64(0), 2, 2.0, f4[0], f4[0])
+    lane, status = np.full(program.LANES, -1), np.zeros(1, np.int8)
+    numbers = (np.uint64(0), np.int64(0), 2, f4[0], f4[0])
     fresh.advance(0, i8[0], i8[0], lane, *numbers, i8[0], status, f4, u4)
     (assembly,) = fresh.advance.inspect_asm().values()
-    packed = len(re.findall(r"\bv?(?:fn?m(?:add|sub)\d*ps|mulps)\b", assembly))
-    scalar = len(re.findall(r"\bv?(?:fn?m(?:add|sub)\d*ss|mulss)\b", assembly))
-    assert packed > 40
-    assert scalar < packed / 10
+    operation = r"^\s+v?(?:fn?m(?:add|sub)\d*|add|sub|mul|div|sqrt)"
+    packed = len(re.findall(operation + r"ps\b", assembly, re.MULTILINE))
+    scalar = len(re.findall(operation + r"ss\b", assembly, re.MULTILINE))
+    assert packed > 20
+    assert scalar <= problem.landscape.dimension + 2
+    assert re.search(r"^\s+v?pslld\s+\$9\b", assembly, re.MULTILINE)  # of xoshiro128+
+    assert not re.search(r"^\s+shll\s+\$9\b", assembly, re.MULTILINE)
+    assert not re.search(r"\b(?:fma|exp|exp2|log|sin|cos|tanh|pow|sqrt)f?\b", assembly)
     assert "vmaskmov" not in assembly  # masked stores cost dozens of cycles on some processors
 
 
-SCRIPT = """
-import hashlib, sympy as sp
-from ddt_utils import catalog, noise, simulate
-x, = catalog.quartic().variables
-run = simulate.first_passage(catalog.quartic(), noise.StateDependentNoise(0.1 + x**2 / 10),
-    start=-1, exit=sp.Or(x > 1, x < -2), step=0.02, walkers=300, seed=5, threads=1)
-print(hashlib.sha256(run.times.tobytes() + run.states.tobytes()).hexdigest())
+MACHINES = """
+import hashlib, sys, sympy as sp
+from ddt_utils import simulate
+from ddt_utils.simulate import momentum
+from tests.test_program import EVERYTHING, FULL, TURNED, minibatch_problem, problem_of, x, y
+from ddt_utils.noise import StateDependentNoise
+problems = [
+    problem_of(EVERYTHING, StateDependentNoise(sp.sqrt(1 + x**2)), 0.5, x > 1),
+    problem_of(TURNED, FULL, (-0.8, -0.5), x > 0, rule=momentum(0.5)),
+    minibatch_problem(4, 2, True, max_time=20),
+    minibatch_problem(5, 3, False, momentum(0.5), max_time=20),
+]
+for problem in problems:
+    run = simulate.Run(problem, walkers=200, seed=5, threads=1).finish().result()
+    assert run.escaped + run.censored == 200
+    print(hashlib.sha256(run.times.tobytes() + run.states.tobytes()).hexdigest())
 """
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="emulates x86 machines")
 def test_the_bits_are_the_same_on_other_instruction_sets(tmp_path):
-    import os
-
-    digests = set()
+    processes = []
     for name, features in [(None, None), ("nocona", "+sse2"), ("haswell", "+avx2,+fma")]:
         environment = dict(os.environ, DDT_UTILS_CACHE=str(tmp_path / str(name)))
         if name:
             environment |= {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features}
-        done = subprocess.run(
-            [sys.executable, "-c", SCRIPT],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=120,
+        command = [sys.executable, "-c", MACHINES]
+        root = Path(__file__).parent.parent
+        processes.append(
+            subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, cwd=root, text=True)
         )
-        digests.add(done.stdout.strip())
-    assert len(digests) == 1
+    outputs = [process.communicate(timeout=300)[0].split() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert len(set(outputs[0])) == 4
+    assert outputs[1] == outputs[0] and outputs[2] == outputs[0]
+
+
+@pytest.mark.parametrize(("lanes", "chunk"), [(16, 64), (128, 2)])
+def test_lanes_and_chunks_change_no_bit(lanes, chunk, monkeypatch):
+    """An odd number of normals, momentum, a minibatch, censored walkers; and an ensemble."""
+
+    def results():
+        odd = problem_of(catalog.quartic(), WhiteNoise(0.25), -1, x > 0, max_time=6)
+        heavy = minibatch_problem(5, 3, False, momentum(0.5))
+        runs = [Run(p, walkers=333, seed=5).finish().result() for p in (odd, heavy)]
+        assert runs[0].censored > 10 and runs[0].escaped > 10
+        options = dict(start=-1, step=0.01, times=[0.01, 0.5], walkers=333, seed=6, threads=2)
+        free = ensemble(catalog.quartic(), WhiteNoise(0.25), **options)
+        return [free] + [a for r in runs for a in (r.times, r.status, r.states)]
+
+    expected = results()
+    for module in (program, cpu):
+        monkeypatch.setattr(module, "LANES", lanes)
+        monkeypatch.setattr(module, "CHUNK", chunk)
+    monkeypatch.setattr(cpu.CPU, "slice_steps", 5 * chunk)
+    source = problem_of(catalog.quartic(), WhiteNoise(0.25), -1, x > 0).program().source
+    assert f"LANES, CHUNK = {lanes}, {chunk}\n" in source
+    for one, other in zip(expected, results(), strict=True):
+        assert np.array_equal(one, other)
 
 
 def test_a_cache_that_cannot_be_written_is_no_obstacle(problem, tmp_path, monkeypatch):

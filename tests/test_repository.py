@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import inspect
+import json
 import re
 import subprocess
 import sys
@@ -13,6 +14,8 @@ import drawings
 import pages
 import pytest
 from notebooks import ROOT
+
+from ddt_utils import figures
 
 TRACKED = subprocess.run(
     ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
@@ -81,6 +84,14 @@ def test_the_readme_s_picture_is_the_landing_page_s_figure():
     assert drawings.landing_figure() == stored.read_text(encoding="utf-8"), "run make drawings"
 
 
+@pytest.mark.parametrize("name", ["step_cost", "step_time"])
+def test_the_charts_of_the_run_times_are_those_of_the_stored_benchmark(name):
+    rows = json.loads(drawings.ENGINE.read_text(encoding="utf-8"))["rows"]
+    stored = ROOT / "book" / "_static" / f"{name.replace('_', '-')}.svg"
+    figures.use_style()
+    assert getattr(drawings, name)(rows) == stored.read_text(encoding="utf-8"), "run make drawings"
+
+
 def test_every_picture_and_file_of_the_readme_exists():
     for link in re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text(encoding="utf-8")):
         assert link.startswith("https://") or (ROOT / link).exists(), link
@@ -94,11 +105,12 @@ def test_make_help_lists_the_verbs():
 
 def test_every_room_is_documented_and_every_public_name_explained():
     page = (ROOT / "book" / "api.md").read_text(encoding="utf-8")
-    for path in sorted((ROOT / "ddt_utils").glob("*.py")):
-        name = "ddt_utils" if path.stem == "__init__" else f"ddt_utils.{path.stem}"
+    for path in sorted((ROOT / "ddt_utils").rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        name = ".".join(part for part in parts if part != "__init__")
         room = importlib.import_module(name)
         assert room.__doc__
-        assert path.stem == "__init__" or f".. automodule:: {name}\n" in page
+        assert name.count(".") != 1 or f".. automodule:: {name}\n" in page
         for label, thing in vars(room).items():
             if getattr(thing, "__module__", None) != name or label.startswith("_"):
                 continue

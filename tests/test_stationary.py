@@ -27,7 +27,7 @@ def p_value(positions, log_density):
 
 @pytest.fixture(scope="module")
 def boltzmann():
-    options = dict(start=0, step=0.002, times=[30.0], walkers=30_000, seed=11)
+    options = dict(start=0, step=0.002, times=[30.0], walkers=120_000, seed=11)
     return ensemble(WELL, WhiteNoise(0.25), **options)[0, :, 0]
 
 

@@ -11,12 +11,18 @@ from __future__ import annotations
 import json
 import math
 import random
+from io import StringIO
+from operator import itemgetter
 from pathlib import Path
 
+from matplotlib import pyplot as plt
+
+from ddt_utils import figures
 from ddt_utils.figures import PALETTE
 
 BOOK = Path(__file__).resolve().parent.parent / "book"
 STATIC = BOOK / "_static"
+ENGINE = BOOK.parent / "benchmarks" / "engine.json"
 WIDTH, HEIGHT = 160, 90
 
 
@@ -175,14 +181,119 @@ def landing_figure() -> str:
     return "".join(outputs[0]["data"]["image/svg+xml"])
 
 
+def how_it_works():
+    """Lanes: bars of different lengths, each begun where the one before it ended."""
+    chance = random.Random(3)
+    elements = []
+    for lane in range(6):
+        y, x = 13 + 13 * lane, 12.0
+        while x < 148:
+            length = min(3 - 26 * math.log(1 - chance.random()), 148 - x)
+            shade = "flat" if chance.random() < 0.5 else "measurement"
+            elements.append(path([(x + 2, y), (x + max(length - 2, 2), y)], colour(shade), 5))
+            x += length
+    return elements
+
+
+def scaling_up():
+    """Many small double wells, one sum."""
+    elements = []
+    for row in range(3):
+        for column in range(4):
+            x, y = 14 + 25 * column, 26 + 25 * row
+            elements.append(path(well(x, x + 19, y, 6), colour("faint"), 1.6))
+            elements.append(dot(x + 4.5, y - 1.5, 2.2, colour("sgd")))
+            elements.append(path([(x + 20, y - 5), (132, 45)], colour("band"), 1))
+    elements.append(dot(138, 45, 7, colour("sgd")))
+    return elements
+
+
+PROBLEMS = {
+    "quartic": "quartic",
+    "multiplicative": "quartic, D(x)",
+    "mueller_brown": "Müller–Brown",
+    "styblinski_tang": "Styblinski–Tang, n = 10",
+}
+CONTESTANTS = {  # the name in the benchmark: label, colour, marker
+    "torchsde": ("torchsde", "flat", "v"),
+    "diffrax": ("diffrax", "white", "s"),
+    "JAX": ("JAX", "sgd", "D"),
+    "torch eager": ("torch", "sharp", "^"),
+    "C++ reference": ("C++", "theory", "x"),
+    "ours": ("this book", "measurement", "o"),
+}
+
+
+def _measured(rows, problem, contestant, mode, value):
+    """Walkers and a value of the runs on one thread, in order."""
+    wanted = problem, contestant, mode, 1
+    key = itemgetter("problem", "contestant", "mode", "threads")
+    return sorted((row["walkers"], row[value]) for row in rows if key(row) == wanted)
+
+
+def _legend(figure, axis):
+    """One line above the axes."""
+    handles, labels = axis.get_legend_handles_labels()
+    options = dict(ncols=len(labels), columnspacing=0.9, handletextpad=0.2)
+    figure.legend(handles, labels, loc="outside upper center", **options)
+
+
+def _svg(figure) -> str:
+    stream = StringIO()
+    figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    plt.close(figure)
+    return stream.getvalue()
+
+
+def step_cost(rows) -> str:
+    """What a walker-step costs, by the number of walkers, for the four problems."""
+    fig, axes = figures.figure(height=4.6, rows=2, columns=2, sharex=True)
+    for axis, (problem, title) in zip(axes.flat, PROBLEMS.items(), strict=True):
+        for contestant, (label, color, marker) in CONTESTANTS.items():
+            own = contestant in ("ours", "C++ reference")
+            mode = "absorption" if own else "steady"
+            found = _measured(rows, problem, contestant, mode, "ns_useful")
+            style = dict(ms=4, lw=1, color=figures.COLORS[color], label=label)
+            axis.plot(*zip(*found, strict=True), marker + "-", **style)
+        ((_, floor),) = _measured(rows, problem, "ours", "free", "ns_useful")
+        axis.axhline(floor, lw=1, ls=":", color=figures.COLORS["measurement"])
+        axis.set(xscale="log", yscale="log")
+        axis.text(0.97, 0.97, title, transform=axis.transAxes, ha="right", va="top")
+        low, high = axis.get_ylim()
+        axis.set_ylim(low, high * 3)
+    for axis in axes[1]:
+        axis.set_xlabel("walkers")
+    for axis in axes[:, 0]:
+        axis.set_ylabel("ns per step")
+    _legend(fig, axes[0, 0])
+    return _svg(fig)
+
+
+def step_time(rows) -> str:
+    """How long it takes until every walker of the quartic has escaped."""
+    fig, axis = figures.figure(height=3.0)
+    for contestant, (label, color, marker) in CONTESTANTS.items():
+        found = _measured(rows, "quartic", contestant, "absorption", "seconds")
+        style = dict(ms=5, lw=1, color=figures.COLORS[color], label=label)
+        axis.plot(*zip(*found, strict=True), marker + "-", **style)
+    axis.set(xscale="log", yscale="log", xlabel="walkers", ylabel="seconds to the last escape")
+    _legend(fig, axis)
+    return _svg(fig)
+
+
 def main():
+    figures.use_style()
+    rows = json.loads(ENGINE.read_text(encoding="utf-8"))["rows"]
     files = {
+        "step-cost.svg": step_cost(rows),
+        "step-time.svg": step_time(rows),
         "two-valleys.svg": landing_figure(),
         "logo.svg": picture(two_valleys()),
         "logo-dark.svg": picture(two_valleys(dark=True)),
         "favicon.svg": picture(two_valleys(width=64, height=64, margin=4), 64, 64),
     }
-    for draw in (sgd_to_diffusion, density_flow, kramers, measuring, saddles):
+    chapters = (sgd_to_diffusion, density_flow, kramers, measuring, saddles)
+    for draw in (*chapters, how_it_works, scaling_up):
         files[f"thumbs/{draw.__name__.replace('_', '-')}.svg"] = picture(draw())
     for name, text in files.items():
         (STATIC / name).write_text(text, encoding="utf-8")

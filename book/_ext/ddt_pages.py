@@ -86,6 +86,55 @@ class RuntimesTable(_Table):
         return lines
 
 
+class StepCostTable(_Table):
+    """Nanoseconds per useful walker-step on one thread, from the last benchmark."""
+
+    contestants = {
+        "ours": "this book",
+        "C++ reference": "C++",
+        "torch eager": "torch",
+        "JAX": "JAX",
+        "diffrax": "diffrax",
+        "torchsde": "torchsde",
+        "numba loop": "numba, a walker at a time",
+    }
+
+    def lines(self):
+        path = ROOT / "benchmarks" / "engine.json"
+        self.env.note_dependency(str(path))
+        data = json.loads(path.read_text(encoding="utf-8"))
+        machine = data["machine"]
+        about = f"{machine['processor']}, {machine['instruction_set'][-1]}, one thread"
+        lines = [f"Nanoseconds per useful step on {about}; the best number of walkers for each."]
+        lines += ["", "| | quartic | D(x) | M–B | S–T |", "|---|---:|---:|---:|---:|"]
+        for contestant, label in self.contestants.items():
+            cells = []
+            for problem in data["problems"]:
+                costs = [
+                    row["ns_useful"]
+                    for row in data["rows"]
+                    if (row["problem"], row["contestant"], row["threads"])
+                    == (problem, contestant, 1)
+                    and row["mode"] != "free"
+                    and (row["mode"] == "steady") == (contestant not in self.absorbed)
+                ]
+                cells.append(f"{min(costs):.3g}" if costs else "–")
+            lines.append(f"| {label} | " + " | ".join(cells) + " |")
+        floor = [
+            next(
+                f"{row['ns_useful']:.3g}"
+                for row in data["rows"]
+                if (row["problem"], row["contestant"], row["mode"], row["threads"])
+                == (problem, "ours", "free", 1)
+            )
+            for problem in data["problems"]
+        ]
+        lines.append("| random numbers and drift alone | " + " | ".join(floor) + " |")
+        return lines
+
+    absorbed = ("ours", "C++ reference", "numba loop")
+
+
 def open_role(name, rawtext, text, lineno, inliner, options=None, content=None):
     """The word ``open`` in the ledger."""
     return [nodes.inline(rawtext, text, classes=["open-claim"])], []
@@ -212,6 +261,7 @@ def finish(app, exception):
 def setup(app):
     app.add_directive("ledger-table", LedgerTable)
     app.add_directive("runtimes-table", RuntimesTable)
+    app.add_directive("step-cost-table", StepCostTable)
     app.add_role("ddt-open", open_role)
     app.connect("config-inited", exclude_texts)
     app.add_css_file("palette.css", priority=400)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 
 import numpy as np
 
@@ -20,6 +22,7 @@ class CPU:
         threads: how many threads share the walkers; all cores by default. No effect on results.
     """
 
+    block = 1 << 20  # walkers in memory at a time when their times are not kept
     slice_steps = 2_000 * CHUNK  # steps of a lane between two looks at the keyboard
 
     def __init__(self, problem, pool, seed: int, threads: int | None = None):
@@ -29,7 +32,6 @@ class CPU:
             np.uint64(seed % 2**64),
             np.int64(pool.first),
             problem.limit,
-            problem.bound,
             problem.start_state,
             np.array(program.parameters, np.float32),
             pool.steps,
@@ -43,18 +45,29 @@ class CPU:
             for order in np.array_split(waiting, thread_count(threads))
             if len(order)
         ]
+        self._locks, self._closed = [Lock() for _ in self._shards], False
         self._threads = ThreadPoolExecutor(max(len(self._shards), 1))
 
     def advance(self) -> int:
         """Do a slice of work; returns how many walkers are being followed."""
-        return sum(self._threads.map(self._slice, self._shards))
+        return sum(self._threads.map(self._slice, self._locks, self._shards))
 
     def close(self) -> None:
         """Wait for the threads: from then on the pool is at rest."""
-        self._threads.shutdown()
+        self._closed = True
+        while True:
+            try:
+                while any(lock.locked() for lock in self._locks):
+                    time.sleep(0.001)
+                return self._threads.shutdown(wait=False)
+            except KeyboardInterrupt:
+                pass  # pressed again: the pool must be at rest before it is shown
 
-    def _slice(self, shard):
-        return self._run(self.slice_steps // CHUNK, *shard, *self._fixed)
+    def _slice(self, lock, shard):
+        with lock:
+            if self._closed:
+                return 0
+            return self._run(self.slice_steps // CHUNK, *shard, *self._fixed)
 
 
 def thread_count(threads: int | None) -> int:

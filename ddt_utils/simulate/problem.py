@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import sympy as sp
@@ -70,21 +70,21 @@ class Problem:
             raise ValueError(
                 f"max_time must be positive, got {self.max_time}; leave it out to wait for all"
             )
+        eta = getattr(self.noise, "learning_rate", None)
+        if self._step.physical and eta is not None and not np.isclose(float(eta), self.step):
+            raise ValueError(
+                f"the step of SGD is its learning rate, got step {self.step} and a noise with {eta}"
+            )
         if self.barrier_shift is None:
             object.__setattr__(self, "barrier_shift", not self._step.physical)
 
     @cached_property
     def _step(self):
-        return self.rule(self.landscape, self.noise, program.DT)
-
-    @property
-    def width(self) -> int:
-        """How many numbers a walker carries; see :class:`ddt_utils.simulate.program.Program`."""
-        return self.program().width
+        return _step(self.rule, self.landscape, self.noise)
 
     @property
     def bound(self) -> float:
-        """How far a coordinate may stray before its walker has diverged, ten times the box."""
+        """How far from the origin a walker may stray before it has diverged, ten times the box."""
         return 10 * max(max(abs(a), abs(b)) for a, b in self.landscape.box)
 
     @property
@@ -108,21 +108,7 @@ class Problem:
 
     def program(self, target: str = "cpu") -> program.Program:
         """The generated source, for ``"cpu"`` or ``"cuda"``."""
-        kept = self.__dict__.setdefault("_programs", {})
-        if target not in kept:
-            exit = sp.false if self.exit is None else self.exit
-            if self.barrier_shift:
-                diffusion = self.noise.diffusion_matrix(self.landscape)
-                exit = program.shifted(exit, self.landscape.variables, diffusion)
-            kept[target] = program.write(
-                self._step,
-                dt=self.step,
-                bound=self.bound,
-                dimension=self.landscape.dimension,
-                exit=exit,
-                target=target,
-            )
-        return kept[target]
+        return _program(self, target, program.LANES, program.CHUNK)
 
     def digest(self) -> str:
         """A name for the problem that is the same in every process: its source and numbers."""
@@ -138,9 +124,30 @@ class Problem:
         self.__dict__.update(state)
 
 
+@lru_cache(maxsize=256)
+def _step(rule, landscape, noise):
+    return rule(landscape, noise, program.DT)
+
+
+@lru_cache(maxsize=256)
+def _program(problem, target, lanes, chunk):
+    exit = sp.false if problem.exit is None else problem.exit
+    if problem.barrier_shift:
+        diffusion = problem.noise.diffusion_matrix(problem.landscape)
+        exit = program.shifted(exit, problem.landscape.variables, diffusion)
+    return program.write(
+        problem._step,
+        dt=problem.step,
+        bound=problem.bound,
+        dimension=problem.landscape.dimension,
+        exit=exit,
+        target=target,
+    )
+
+
 def steps_until(time, step) -> int:
     """How many steps lead to a time, rounded up to an even number; None is for ever."""
-    return 2**62 if time is None else 2 * int(np.ceil(time / step / 2 - 1e-9))
+    return 2**62 if time is None else 2 * max(1, int(np.ceil(time / step / 2 - 1e-9)))
 
 
 def checked_start(landscape, start) -> np.ndarray:

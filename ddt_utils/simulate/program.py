@@ -38,13 +38,10 @@ class Program:
     Attributes:
         source: the generated source.
         parameters: the numbers that it takes, in order.
-        width: how many numbers a walker carries from step to step: its state and, if the number of
-            normals in a step is odd, the other half of a pair.
     """
 
     source: str
     parameters: tuple[float, ...]
-    width: int
 
     @property
     def module(self):
@@ -58,7 +55,7 @@ def write(step: Step, *, dt: float, bound: float, dimension: int, exit, target="
     Args:
         step: the step of a walker.
         dt: the value of the symbol ``dt``.
-        bound: a walker with a coordinate beyond ±bound has diverged.
+        bound: a walker farther from the origin has diverged.
         dimension: how many of the state variables are coordinates.
         exit: a SymPy condition in the coordinates.
         target: ``"cpu"`` or ``"cuda"``.
@@ -78,30 +75,27 @@ def write(step: Step, *, dt: float, bound: float, dimension: int, exit, target="
     moved = [writer.write(e) for e in step.update]
     moving = writer.turn_to({symbol: f"n{i}" for i, symbol in enumerate(step.state)})
     moving += [f"n{i} = {name}" for i, name in enumerate(moved)]
-    finite = " & ".join(
-        f"(n{i} < {writer.number(bound)}) & (n{i} > {writer.number(-bound)})"
-        for i in range(dimension)
-    )
+    reach = ["reach = mul(n0, n0)"]
+    reach += [f"reach = fma(n{i}, n{i}, reach)" for i in range(1, dimension)]
+    reach += [f"finite = reach < {writer.number(bound**2)}"]
     reached = writer.condition(exit)
-    spare = f"s{size}" if len(step.normals) % 2 else None
-    width = size + bool(spare)
+    spare = len(step.normals) % 2 == 1
     other = _uniforms(step.uniforms) + (_minibatch(step.batch) if step.batch else [])
     parts = {
         "parameters": [f"p{i} = parameters[{i}]" for i in range(len(writer.parameters))],
         "first draws": _normals(len(step.normals), spare, fresh=True) + other,
         "second draws": _normals(len(step.normals), spare, fresh=False) + other,
         "move": moving,
-        "look": [*writer.lines, f"done = {reached} | ~({finite})"],
+        "reach": reach,
+        "look": [*writer.lines, *reach, f"done = {reached} | ~finite"],
     }
-    assemble = {"cpu": _cpu}[target]
-    fields = assemble(parts, size, width, dimension)
+    assemble = {"cpu": _cpu, "cuda": _cuda}[target]
+    fields = assemble(parts, size, spare, dimension)
+    fields |= {"SIZES": [f"LANES, CHUNK = {LANES}, {CHUNK}"], "PARAMETERS": parts["parameters"]}
     text = (_HERE / f"{target}.txt").read_text(encoding="utf-8")
     arithmetic = (_HERE / "arithmetic.txt").read_text(encoding="utf-8")
-    return Program(
-        _filled(text, fields | {"ARITHMETIC": arithmetic.splitlines()}),
-        tuple(writer.parameters),
-        width,
-    )
+    source = _filled(text, fields | {"ARITHMETIC": arithmetic.splitlines()})
+    return Program(source, tuple(writer.parameters))
 
 
 def shifted(condition, variables, diffusion):
@@ -152,7 +146,8 @@ def _minibatch(batch):
         # one sample after the other: taken with probability (places left) / (samples left)
         lines, left = [], f"np.float32({size})"
         for j in range(m - 1):
-            take = f"np.float32(np.int32(r >> np.uint32(8))) * np.float32({(m - j) * 2.0**-24!r})"
+            share = f"np.float32({(m - j) * 2.0**-24!r})"
+            take = f"mul(np.float32(np.int32(r >> np.uint32(8))), {share})"
             lines += [
                 draw,
                 f"m{j} = select({take} < {left}, one, zero)",
@@ -180,48 +175,85 @@ def _minibatch(batch):
     return [*lines, f"m{m - 1} = np.float32({size}) - {taken}"]
 
 
-def _cpu(parts, size, width, dimension):
+def _cpu(parts, size, spare, dimension):
     """The fields of ``cpu.txt``: a walker lives in lane ``l`` of small arrays."""
     state, twin = ([f"{name}{i}[l]" for i in range(size)] for name in "st")
     words = [f"w{word}[l]" for word in "abcd"]
-    kept = [*state, *(["spare_[l]"] if width > size else [])]
     enter = [f"{word} = w{word}[l]" for word in "abcd"]
     leave = [f"w{word}[l] = {word}" for word in "abcd"]
 
-    def step(draws, source, target, look=True):
-        lines = [*enter, *(f"x{i} = {source[i]}" for i in range(size))]
-        carried = ["spare = spare_[l]"] if width > size and draws == "second draws" else []
-        carry = ["spare_[l] = spare"] if width > size and draws == "first draws" else []
-        lines += carried + parts[draws] + carry + parts["move"]
-        if not look:
-            return lines + [f"{target[i]} = n{i}" for i in range(size)] + leave
+    def free(draws):
+        carried = ["spare = spare_[l]"] if spare and draws == "second draws" else []
+        carry = ["spare_[l] = spare"] if spare and draws == "first draws" else []
+        lines = [*enter, *(f"x{i} = {state[i]}" for i in range(size)), *carried, *parts[draws]]
+        return lines + carry + parts["move"] + [f"{state[i]} = n{i}" for i in range(size)] + leave
+
+    # an odd number of normals pairs two steps; a small state goes less often through memory
+    stride = 2 if spare or size <= 4 else 1
+
+    def absorbed(source, target):
         # from s to t and back: writing in place becomes masked stores, slow on some processors
-        clock, other = ("when[l]", "then[l]")[:: 1 if source is state else -1]
-        lines += parts["look"] + [f"clock = {clock}", "alive = clock == never"]
-        lines += [f"{other} = select(alive & done, tick, clock)"]
-        return lines + [f"{target[i]} = select(alive, n{i}, x{i})" for i in range(size)] + leave
+        lines = [*enter, *(f"x{i} = {source[i]}" for i in range(size))]
+        lines += ["at = when[l]" if source is state else "at = then[l]"]
+        for turn in range(stride):
+            draws = "second draws" if turn else "first draws"
+            tick = "tick + one" if turn else "tick"
+            lines += parts[draws] + parts["move"] + parts["look"]
+            lines += ["alive = at == never", f"at = select(alive & done, {tick}, at)"]
+            lines += [f"x{i} = select(alive, n{i}, x{i})" for i in range(size)]
+        lines += [f"{target[i]} = x{i}" for i in range(size)]
+        return lines + ["then[l] = at" if source is state else "when[l] = at"] + leave
 
     arrays = [f"s{i}" for i in range(size)] + [f"t{i}" for i in range(size)]
-    arrays += ["when", "then"] + (["spare_"] if width > size else [])
+    arrays += ["when", "then"] + (["spare_"] if spare else [])
     return {
-        "SIZES": [f"LANES, CHUNK = {LANES}, {CHUNK}"],
-        "PARAMETERS": parts["parameters"],
         "LANES": [f"w{word} = word_lanes()" for word in "abcd"]
         + [f"{name} = float_lanes()" for name in arrays],
         "START": [f"{state[i]} = start[{i}]" for i in range(size)],
         "SEEDS": [", ".join(words) + " = seeds(seed, first + w)"],
-        "LOAD": [f"{place} = state[w, {i}]" for i, place in enumerate(kept)]
+        "LOAD": [f"{place} = state[w, {i}]" for i, place in enumerate(state)]
         + [f"{place} = words[w, {i}]" for i, place in enumerate(words)],
-        "SAVE": [f"state[w, {i}] = {place}" for i, place in enumerate(kept)]
+        "SAVE": [f"state[w, {i}] = {place}" for i, place in enumerate(state)]
         + [f"words[w, {i}] = {place}" for i, place in enumerate(words)],
-        "SAVE_STATE": [f"state[w, {i}] = {place}" for i, place in enumerate(state)]
-        + (["state[w, -1] = zero"] if width > size else []),
+        "SAVE_STATE": [f"state[w, {i}] = {place}" for i, place in enumerate(state)],
         "RECORD": [f"states[t, w, {i}] = {place}" for i, place in enumerate(state[:dimension])],
-        "FINITE": [f"finite &= abs({place}) < bound" for place in state[:dimension]],
-        "FIRST_STEP": step("first draws", state, twin),
-        "SECOND_STEP": step("second draws", twin, state),
-        "FIRST_FREE": step("first draws", state, state, look=False),
-        "SECOND_FREE": step("second draws", state, state, look=False),
+        "STRIDE": [f"STRIDE = {stride}  # steps from s to t"],
+        "NEW": [f"n{i} = {state[i]}" for i in range(dimension)],
+        "REACH": parts["reach"],
+        "THERE": absorbed(state, twin),
+        "BACK": absorbed(twin, state),
+        "COPY": [f"{state[i]} = {twin[i]}" for i in range(size)] + ["when[l] = then[l]"],
+        "FIRST_FREE": free("first draws"),
+        "SECOND_FREE": free("second draws"),
+    }
+
+
+def _cuda(parts, size, spare, dimension):
+    """The fields of ``cuda.txt``: a walker lives in the registers of a thread."""
+    state = [f"x{i}" for i in range(size)]
+
+    def step(draws):
+        lines = parts[draws] + parts["move"] + parts["look"]
+        lines += ["alive = when == never", "when = select(alive & done, tick, when)"]
+        return lines + [f"x{i} = select(alive, n{i}, x{i})" for i in range(size)]
+
+    return {
+        "CLEAR": [
+            "a = b = c = d = np.uint32(0)",
+            *(f"{name} = zero" for name in [*state, *["spare"][:spare]]),
+        ],
+        "START": [f"x{i} = start[{i}]" for i in range(size)],
+        "SEEDS": ["a, b, c, d = seeds(seed, first + w)"],
+        "LOAD": [f"{name} = state[w, {i}]" for i, name in enumerate(state)]
+        + [f"{word} = words[w, {i}]" for i, word in enumerate("abcd")],
+        "SAVE": [f"state[w, {i}] = {name}" for i, name in enumerate(state)]
+        + [f"words[w, {i}] = {word}" for i, word in enumerate("abcd")],
+        "SAVE_STATE": [f"state[w, {i}] = x{i}" for i in range(size)]
+        + [f"words[w, {i}] = np.uint32(0)" for i in range(4)],
+        "NEW": [f"n{i} = x{i}" for i in range(dimension)],
+        "REACH": parts["reach"],
+        "FIRST_STEP": step("first draws"),
+        "SECOND_STEP": step("second draws"),
     }
 
 

@@ -10,6 +10,9 @@ For example, SGD that looks at the sign of the gradient alone::
         step = euler_maruyama(landscape, noise, dt)
         moves = [x - dt * sp.sign(new - x) for x, new in zip(step.state, step.update)]
         return dataclasses.replace(step, update=tuple(moves), physical=True)
+
+A walker that lands beyond ten times the box of its landscape has diverged, so a rule with long
+jumps, such as Lévy noise, wants a large box.
 """
 
 from __future__ import annotations
@@ -81,7 +84,7 @@ def euler_maruyama(landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:
     the noise is evaluated before the step.
     """
     where, factor = noise.factor(landscape)
-    xi = sp.symbols(f"xi:{factor.shape[1]}", real=True)
+    xi = _fresh("xi", factor.shape[1])
     update = []
     slopes = _slopes(landscape.expression, landscape.variables)
     for i, (x, slope) in enumerate(zip(landscape.variables, slopes, strict=True)):
@@ -101,7 +104,7 @@ def sgd(landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:
     if not isinstance(noise, MinibatchNoise):
         return replace(euler_maruyama(landscape, noise, dt), physical=True)
     noise.check(landscape)
-    counts = sp.symbols(f"count:{len(noise.losses)}", real=True)
+    counts = _fresh("count", len(noise.losses))
     slopes = [_slopes(loss, landscape.variables) for loss in noise.losses]
     update = []
     for i, x in enumerate(landscape.variables):
@@ -129,8 +132,8 @@ def momentum(friction: float, rule: Rule = sgd) -> Rule:
     def heavy_ball(landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:
         step = rule(landscape, noise, dt)
         n = landscape.dimension
-        v = sp.symbols(f"velocity:{n}", real=True)
-        w = sp.symbols(f"faster:{n}", real=True)
+        v = _fresh("velocity", n)
+        w = _fresh("faster", n)
         kept = tuple(
             (new, friction * old + (moved - x))
             for new, old, moved, x in zip(w, v, step.update, step.state, strict=False)
@@ -140,14 +143,24 @@ def momentum(friction: float, rule: Rule = sgd) -> Rule:
             state=step.state + v,
             update=tuple(x + new for x, new in zip(step.state, w, strict=False)) + w,
             where=step.where + kept,
+            physical=True,  # the barrier shift is that of a walker without velocity
         )
 
     return heavy_ball
 
 
+def _fresh(name, count):
+    """Symbols that no landscape can have used."""
+    return tuple(sp.Dummy(f"{name}{i}", real=True) for i in range(count))
+
+
 def _slopes(loss, variables):
-    """The gradient in a form that takes few operations."""
+    """The gradient; a polynomial in one variable as Horner's rule, which takes fewer operations."""
     slopes = [sp.diff(loss, x) for x in variables]
-    if len(variables) == 1 and slopes[0].is_polynomial(*variables):
-        return [sp.horner(slopes[0])]
-    return slopes
+    return [_horner(slope) if len(slope.free_symbols) == 1 else slope for slope in slopes]
+
+
+def _horner(slope):
+    # powers of sums stay as they are: multiplied out they would cancel
+    polynomial = slope.is_polynomial() and slope == sp.expand(slope)
+    return sp.horner(slope) if polynomial else slope

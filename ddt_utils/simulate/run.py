@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from ddt_utils.escape import CENSORED, EscapeTimes
-from ddt_utils.simulate.cpu import CPU
+from ddt_utils.simulate.cpu import CPU, thread_count
 from ddt_utils.simulate.problem import Problem, check_ensemble
 from ddt_utils.simulate.statistics import EscapeStatistics, tally
 
-_BLOCK = 1 << 20  # walkers that are in memory at a time when their times are not kept
 _PATIENCE = 1e10  # walker-steps without an escape after which an exit counts as unreachable
 
 
@@ -26,7 +25,7 @@ class Pool:
         first: the number of the first walker, by which its random stream is chosen.
         steps: steps taken, shape (walkers,), int64.
         status: 0 for a walker that waits or runs, otherwise how it ended, int8.
-        state: what each carries, shape (walkers, width), float32.
+        state: what each carries, shape (walkers, state variables), float32.
         words: the state of each random stream, shape (walkers, 4), uint32.
     """
 
@@ -37,13 +36,13 @@ class Pool:
     words: np.ndarray
 
     @classmethod
-    def fresh(cls, first: int, walkers: int, width: int) -> Pool:
+    def fresh(cls, first: int, walkers: int, size: int) -> Pool:
         """Walkers that have not started."""
         return cls(
             first,
             np.zeros(walkers, np.int64),
             np.zeros(walkers, np.int8),
-            np.zeros((walkers, width), np.float32),
+            np.zeros((walkers, size), np.float32),
             np.zeros((walkers, 4), np.uint32),
         )
 
@@ -102,7 +101,7 @@ class Run:
         problem.landscape.check_exit(problem.exit)
         self.problem, self.walkers, self.seed = problem, int(walkers), int(seed)
         self.first, self.keep = int(first), keep
-        self._engine = engine(device, threads)
+        self._engine, self._threads = engine(device), thread_count(threads)
         self._past = None  # the statistics of the blocks that are done
         self._pool = self._block(self.first)
 
@@ -130,8 +129,8 @@ class Run:
         from tqdm import tqdm
 
         try:
-            with tqdm(total=self.walkers, disable=not progress, unit=" walkers") as bar:
-                bar.update(self.done)
+            options = dict(total=self.walkers, initial=self.done, unit=" walkers")
+            with tqdm(disable=not progress, **options) as bar:
                 while self.done < self.walkers:
                     if self._pool.status.all():
                         self._turn_over()
@@ -148,6 +147,8 @@ class Run:
         pool, dt = self._pool, self.problem.step
         started = (pool.steps > 0) | (pool.status != 0)
         correction = self.problem.bias_correction
+        if not started.any() and self._past is None:
+            raise ValueError(f"there is a result once a walker has started, got {self}; finish it")
         if not self.keep:
             current = tally(pool.steps[started], pool.status[started], dt, correction)
             return current if self._past is None else self._past + current
@@ -199,11 +200,11 @@ class Run:
             "block": pool.first,
             "past": self._past.to_json() if self._past else "",
         }
-        partial = path.with_name(path.name + ".part")
-        with open(partial, "wb") as stream:
+        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        with open(part, "wb") as stream:
             arrays = dict(steps=pool.steps, status=pool.status, state=pool.state, words=pool.words)
             np.savez(stream, about=json.dumps(numbers), **arrays)
-        os.replace(partial, path)
+        os.replace(part, path)
 
     @classmethod
     def resume(cls, path, problem: Problem, *, threads=None, device: str = "cpu") -> Run:
@@ -241,16 +242,20 @@ class Run:
 
     def _block(self, first):
         left = self.first + self.walkers - first
-        return Pool.fresh(first, left if self.keep else min(left, _BLOCK), self.problem.width)
+        return Pool.fresh(
+            first,
+            left if self.keep else min(left, self._engine.block),
+            len(self.problem.start_state),
+        )
 
     def _turn_over(self):
         """Add a finished block to the past and begin the next."""
-        self._past, first = self.result(), self._pool.first + len(self._pool.steps)
-        self._pool = self._block(first)
+        past, pool = self.result(), self._block(self._pool.first + len(self._pool.steps))
+        self._past, self._pool = past, pool  # together: an interrupt finds both or neither
 
     def _follow(self, bar):
         """Follow the walkers of this block to their ends."""
-        engine = self._engine(self.problem, self._pool, self.seed)
+        engine = self._engine(self.problem, self._pool, self.seed, self._threads)
         waited = 0  # walker-steps since a walker was last done
         try:
             seen = self.done
@@ -269,8 +274,8 @@ class Run:
         bar.update(self.done - seen)
 
 
-def engine(device: str, threads: int | None = None):
-    """What carries walkers forward on a device.
+def engine(device: str):
+    """The class that carries walkers forward on a device.
 
     Raises:
         ValueError: an unknown device.
@@ -278,14 +283,11 @@ def engine(device: str, threads: int | None = None):
     """
     if device not in ("cpu", "cuda", "auto"):
         raise ValueError(f'device must be "cpu", "cuda" or "auto", got {device!r}')
-    if device != "cpu":
-        from ddt_utils.simulate import cuda
+    if device == "cpu":
+        return CPU
+    from ddt_utils.simulate import cuda
 
-        if device == "cuda" or cuda.is_available():
-            cuda.require()
-            return cuda.CUDA
-
-    def cpu(problem, pool, seed):
-        return CPU(problem, pool, seed, threads)
-
-    return cpu
+    if device == "auto" and not cuda.is_available():
+        return CPU
+    cuda.require()
+    return cuda.CUDA

@@ -30,10 +30,10 @@ class EscapeStatistics(Estimates):
         escaped: how many walkers escaped.
         censored: how many were still inside when they were last seen.
         diverged: how many left every bound; they are never counted as escapes.
-        total_steps: the steps of all walkers together.
+        total_steps: the steps of all walkers that did not diverge.
         total_squares: the sum of their squares.
         counts: how many walkers ended in each bin, escaped and censored, shape (2, bins).
-        sums: the sum of their steps, shape (2, bins).
+        sums: the sum of their steps, shape (2, bins); below 2⁶³ each.
         step: the time step dt.
         bias_correction: what was done about the time-step bias, in words.
     """
@@ -105,7 +105,9 @@ class EscapeStatistics(Estimates):
             return NotImplemented
         if (self.step, self.bias_correction) != (other.step, other.bias_correction):
             raise ValueError(
-                f"only statistics of the same step add up, got {self.step} and {other.step}"
+                "only statistics of the same step and correction add up, got "
+                f"{self.step} and {other.step}, {self.bias_correction!r} and "
+                f"{other.bias_correction!r}"
             )
         return EscapeStatistics(
             *(getattr(self, k) + getattr(other, k) for k in _ADDED), self.step, self.bias_correction
@@ -113,6 +115,9 @@ class EscapeStatistics(Estimates):
 
     def __eq__(self, other):
         return isinstance(other, EscapeStatistics) and self.to_json() == other.to_json()
+
+    def __reduce__(self):
+        return EscapeStatistics.from_json, (self.to_json(),)
 
     def __hash__(self):
         return hash(self.to_json())
@@ -149,6 +154,7 @@ class EscapeStatistics(Estimates):
         log = np.log(middle)
         # to second order in the scatter of the whole numbers within a bin
         scatter = c * (width**2 - 1) / 12 * (self.step / unit) ** 2
+        scatter[1] = 0  # whoever was censored was so at one time
         logs = c * log - scatter / middle**2 / 2
         first = total * log + scatter / middle / 2
         second = total * log**2 + scatter / middle * (1 + log)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from contextlib import contextmanager
@@ -36,14 +37,15 @@ def sweep(
         folder: where finished cells are kept, one small file each; a repeated sweep computes only
             what is missing there. Without it nothing is kept.
         client: a ``dask.distributed.Client`` of the cluster to use; without it a cluster of one
-            process per core of this machine is started and stopped again.
+            process per core of this machine is started and stopped again. A script that starts
+            processes needs the usual ``if __name__ == "__main__":``.
         progress: show a progress bar.
 
     Returns:
         :class:`EscapeStatistics` for each key, in the order of ``problems``.
 
     Raises:
-        ValueError: a bad argument, or whatever the simulation of a cell raises.
+        ValueError: a bad argument, a damaged file, or whatever the simulation of a cell raises.
         ImportError: Dask is not installed.
 
     Example:
@@ -60,15 +62,11 @@ def sweep(
     files = {
         key: _file(folder, problem, walkers, seed) for key, problem in problems.items() if folder
     }
-    found = {
-        key: EscapeStatistics.from_json(file.read_text(encoding="utf-8"))
-        for key, file in files.items()
-        if file.exists()
-    }
+    found = {key: _read(file) for key, file in files.items() if file.exists()}
     missing = {key: problem for key, problem in problems.items() if key not in found}
     parts = [(first, min(shard, walkers - first)) for first in range(0, walkers, shard)]
-    with tqdm(total=len(problems) * len(parts), disable=not progress, unit=" shards") as bar:
-        bar.update(len(found) * len(parts))
+    total, known = len(problems) * len(parts), len(found) * len(parts)
+    with tqdm(total=total, initial=known, disable=not progress, unit=" shards") as bar:
         if missing:
             with _cluster(client) as cluster:
                 _compute(cluster, missing, parts, seed, found, files, bar)
@@ -88,6 +86,7 @@ def _compute(cluster, missing, parts, seed, found, files, bar):
         for task in as_completed(tasks, loop=cluster.loop):
             key = tasks[task]
             found[key] = found[key] + task.result() if key in found else task.result()
+            task.release()
             left[key] -= 1
             if not left[key] and key in files:
                 _keep(files[key], found[key])
@@ -111,7 +110,8 @@ def _cluster(client):
     if client is not None:
         yield client
         return
-    options = dict(n_workers=os.cpu_count(), threads_per_worker=1, dashboard_address=None)
+    options = dict(dashboard_address=":0", silence_logs=logging.ERROR)
+    options |= dict(n_workers=os.cpu_count(), threads_per_worker=1)
     with LocalCluster(**options) as workers, Client(workers, set_as_default=False) as local:
         yield local
 
@@ -121,8 +121,17 @@ def _file(folder, problem: Problem, walkers, seed) -> Path:
     return Path(folder) / f"{problem.digest()}-{walkers}-{seed % 2**64}.json"
 
 
+def _read(file: Path) -> EscapeStatistics:
+    try:
+        return EscapeStatistics.from_json(file.read_text(encoding="utf-8"))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{file} is damaged ({error}); delete it to compute the cell again"
+        ) from error
+
+
 def _keep(file: Path, statistics: EscapeStatistics) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(file.name + ".part")
-    partial.write_text(statistics.to_json(), encoding="utf-8")
-    os.replace(partial, file)
+    part = file.with_name(f"{file.name}.{os.getpid()}.part")
+    part.write_text(statistics.to_json(), encoding="utf-8")
+    os.replace(part, file)

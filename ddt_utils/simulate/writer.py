@@ -1,9 +1,9 @@
 """SymPy expressions as single-precision statements, one operation per line.
 
-Every a·b + c becomes an explicit fused multiply–add, every choice a ``select`` without a branch,
-and whatever is constant during a run is worked out here in double precision and becomes a parameter
-of the generated function. A sweep over curvatures, diffusions, steps or thresholds therefore
-compiles once.
+Every a·b + c becomes an explicit fused multiply–add, every other product a ``mul`` that no compiler
+fuses with a later sum, every choice a ``select`` without a branch. Whatever is constant during a
+run is worked out here in double precision and becomes a parameter of the generated function: a
+sweep over curvatures, diffusions, steps or thresholds compiles once.
 """
 
 from __future__ import annotations
@@ -65,6 +65,8 @@ class Writer:
         if e.is_Mul:
             return self._product(e)
         if e.is_Pow:
+            if e.exp.is_Float and (2 * float(e.exp)).is_integer():  # x**2.0 is meant as x**2
+                return self.write(e.base ** sp.Rational(int(2 * e.exp), 2))
             return self._power(e)
         if isinstance(e, sp.Piecewise):
             return self._pieces(e)
@@ -145,25 +147,25 @@ class Writer:
         else:
             result = self.write(above.pop(0))
         for factor in above:
-            result = self.line(f"{result} * {self.write(factor)}")
+            result = self.line(f"mul({result}, {self.write(factor)})")
         for factor in below:
-            result = self.line(f"{result} / {self.write(factor)}")
+            result = self.line(f"div({result}, {self.write(factor)})")
         return result
 
     def _power(self, e):
         base = self.write(e.base)
         if not (2 * e.exp).is_Integer:  # a real power, of a positive number only
             logarithm = self.line(f"select({base} > zero, log({base}), nan)")
-            return self.line(f"exp({self.write(e.exp)} * {logarithm})")
+            return self.line(f"exp(mul({self.write(e.exp)}, {logarithm}))")
         whole = int(sp.floor(abs(e.exp)))
-        result = self.line(f"sqrt({base})") if abs(e.exp) != whole else None
+        result = self.line(f"root({base})") if abs(e.exp) != whole else None
         while whole:
             if whole & 1:
-                result = base if result is None else self.line(f"{result} * {base}")
+                result = base if result is None else self.line(f"mul({result}, {base})")
             whole >>= 1
             if whole:
-                base = self.line(f"{base} * {base}")
-        return self.line(f"one / {result}") if e.exp.is_negative else result
+                base = self.line(f"mul({base}, {base})")
+        return self.line(f"div(one, {result})") if e.exp.is_negative else result
 
     def _pieces(self, e):
         *first, (default, always) = e.args

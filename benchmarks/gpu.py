@@ -1,0 +1,106 @@
+"""Everything about a GPU in one command: the bits of the CPU, and what a walker-step costs there.
+
+    python benchmarks/gpu.py [gpu.json]
+
+On a machine with an NVIDIA GPU and numba-cuda. First the GPU tests of tests/test_cuda.py compare
+every walker with the CPU, to the bit; then each of the benchmark's problems is timed, the fastest
+of three runs, and set against the number that the instructions of its step allow: multiprocessors ×
+128 lanes × clock / instructions per step. The instructions were counted in the assembly of an
+H100 (sm_90), where each step of the loop was compiled from the same source.
+"""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+
+from contestants import Ours
+from problems import NAMES
+
+from ddt_utils import simulate
+from ddt_utils.simulate import cuda
+
+ROOT = Path(__file__).resolve().parent.parent
+INSTRUCTIONS = {"quartic": 51, "multiplicative": 64, "mueller_brown": 194, "styblinski_tang": 424}
+WALKERS = 1 << 22
+REPEATS = 3
+
+
+def same_bits() -> dict:
+    """How many of the tests on the GPU passed."""
+    command = [sys.executable, "-m", "pytest", "-q", "tests/test_cuda.py", "-k", "a_gpu_gives"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    print(run.stdout[-2000:], file=sys.stderr)
+    last = run.stdout.strip().splitlines()[-1]
+    return {"passed": run.returncode == 0, "summary": last}
+
+
+def timed(name: str, device: str, walkers: int) -> dict:
+    """Walker-steps a second, to absorption, the first call apart."""
+    landscape, model, exit, p = Ours(1).arguments(name)
+    problem = simulate.Problem(
+        landscape, model, start=p.start, exit=exit, step=p.step, barrier_shift=False
+    )
+    began = time.perf_counter()
+    simulate.Run(problem, walkers=1000, seed=1, keep=False, device=device).finish()
+    first, best = time.perf_counter() - began, 0.0
+    for seed in range(REPEATS):
+        run = simulate.Run(problem, walkers=walkers, seed=seed, keep=False, device=device)
+        began = time.perf_counter()
+        result = run.finish().result()
+        best = max(best, result.total_steps / (time.perf_counter() - began))
+    mean = [result.mean, result.stderr]
+    return {"first_call_s": first, "steps_per_s": best, "walkers": walkers, "mean": mean}
+
+
+def main():
+    cuda.require()
+    from numba import cuda as device_api
+
+    device = device_api.get_current_device()
+    attributes = {
+        "name": device.name.decode() if isinstance(device.name, bytes) else str(device.name),
+        "compute_capability": list(device.compute_capability),
+        "multiprocessors": device.MULTIPROCESSOR_COUNT,
+        "clock_hz": device.CLOCK_RATE * 1000,
+    }
+    lanes = 128 * attributes["multiprocessors"] * attributes["clock_hz"]
+    rows = {}
+    for name in NAMES:
+        here, there = timed(name, "cpu", WALKERS >> 8), timed(name, "cuda", WALKERS)
+        ceiling = lanes / INSTRUCTIONS[name]
+        rows[name] = {
+            "cpu": here,
+            "cuda": there,
+            "cuda_over_cpu": there["steps_per_s"] / here["steps_per_s"],
+            "ceiling_steps_per_s": ceiling,
+            "ceiling_over_cuda": ceiling / there["steps_per_s"],
+        }
+        print(name, json.dumps(rows[name]), file=sys.stderr)
+    versions = {}
+    for package in ("numba", "numba-cuda", "llvmlite", "numpy"):
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = None
+    text = json.dumps(
+        {
+            "device": attributes,
+            "host": {"machine": platform.machine(), "cores": os.cpu_count()},
+            "versions": versions,
+            "same_bits": same_bits(),
+            "problems": rows,
+        },
+        indent=1,
+    )
+    if len(sys.argv) > 1:
+        Path(sys.argv[1]).write_text(text + "\n", encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
