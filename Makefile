@@ -27,7 +27,7 @@ address: setup  ## carry the repository's address from _config.yml to wherever i
 test-colab: setup  ## run every chapter alone in an empty folder, as Colab would
 	@DDT_COLAB=all .venv/bin/python -m pytest tests/test_colab.py
 
-drawings: setup  ## draw the logo and the thumbnails again
+drawings: setup  ## draw the logo, the thumbnails and the charts of the run times again
 	@.venv/bin/python tools/drawings.py
 
 clean:       ## remove the built book and the environments
