@@ -56,7 +56,13 @@ class Noise:
         if diffusion.is_diagonal():
             return (), sp.diag(*(_root(d) for d in diffusion.diagonal()))
         if not diffusion.free_symbols:
-            lower = np.linalg.cholesky(np.array(diffusion.tolist(), dtype=float))
+            try:
+                lower = np.linalg.cholesky(np.array(diffusion.tolist(), dtype=float))
+            except np.linalg.LinAlgError:
+                raise ValueError(
+                    f"D must be positive definite, got {diffusion.tolist()}; give the factor of a "
+                    "D of lower rank with FactorNoise"
+                ) from None
             return (), sp.Matrix(lower).applyfunc(lambda v: v if v else sp.Integer(0))
         if landscape.dimension > 4:
             raise ValueError(
@@ -139,6 +145,11 @@ class StateDependentNoise(Noise):
                 raise ValueError(
                     f"a constant D must be symmetric and positive definite, got {numbers.tolist()}"
                 )
+        elif matrix.is_diagonal() and any(d.is_number and d <= 0 for d in matrix.diagonal()):
+            raise ValueError(
+                f"a constant entry of D must be positive, got {list(matrix.diagonal())}; give a "
+                "direction without noise with FactorNoise"
+            )
         elif not matrix.is_diagonal() and sp.simplify(matrix - matrix.T) != sp.zeros(n, n):
             raise ValueError(f"D must be symmetric, got {matrix.tolist()}")
         return sp.ImmutableMatrix(matrix)
@@ -215,6 +226,7 @@ class MinibatchNoise(Noise):
             raise ValueError(
                 f"batch_size must be a whole number from 1 to {most}, got {self.batch_size}"
             )
+        object.__setattr__(self, "batch_size", int(self.batch_size))
 
     def check(self, landscape: Landscape) -> None:
         """Refuse a landscape that is not the mean of the sample losses.
@@ -232,6 +244,19 @@ class MinibatchNoise(Noise):
                 f"the loss of {landscape.name} must be the mean of the sample losses, got "
                 f"{landscape.expression}; build the landscape from the losses"
             )
+
+    def factor(self, landscape: Landscape) -> tuple[tuple, sp.Matrix]:
+        """In one dimension √D, otherwise the centred sample gradients; see :meth:`Noise.factor`."""
+        if landscape.dimension == 1:
+            return super().factor(landscape)
+        self.check(landscape)
+        m = len(self.losses)
+        slopes = sp.Matrix(self.losses).jacobian(landscape.variables)
+        centred = slopes - sp.ones(m, 1) * (sp.ones(1, m) * slopes / m)
+        scale = sp.sympify(self.learning_rate) / (2 * m * self.batch_size)
+        if not self.replacement:
+            scale *= sp.Rational(m - self.batch_size, m - 1)
+        return (), (sp.sqrt(scale) * centred.T).applyfunc(sp.expand)
 
     def diffusion_matrix(self, landscape: Landscape) -> sp.ImmutableMatrix:
         """D as a SymPy matrix of shape (n, n)."""

@@ -192,3 +192,26 @@ def test_minibatch_noise_refuses_another_landscape():
         noise.diffusion_matrix(bowl)
     with pytest.raises(ValueError, match="got also"):
         MinibatchNoise((x**2 + sp.Symbol("k"), x), 0.1, 1).diffusion_matrix(bowl)
+
+
+@pytest.mark.parametrize("losses", [(x**2 + y, 3 * y**2 - x), (x * y, x**2 - y**2 + x)], ids=str)
+@pytest.mark.parametrize("replacement", [True, False])
+def test_two_samples_in_the_plane_give_a_noise_of_rank_one_that_can_be_simulated(
+    losses, replacement
+):
+    plane = Landscape(sum(losses) / 2, (x, y), name="plane", box=((-2, 2), (-2, 2)))
+    eta = sp.Rational(1, 10)
+    minibatch = MinibatchNoise(losses, eta, 1, replacement=replacement)
+    where, sigma = minibatch.factor(plane)
+    matrix = minibatch.diffusion_matrix(plane)
+    assert not where and sp.simplify(sigma * sigma.T - matrix) == sp.zeros(2, 2)
+    assert sp.simplify(matrix.det()) == 0
+    assert minibatch == MinibatchNoise(losses, eta, 1.0, replacement=replacement)
+
+
+def test_a_constant_matrix_without_an_inverse_asks_for_its_factor():
+    flat = FactorNoise(sp.Matrix([[1], [2]])).diffusion_matrix(bowl)
+    with pytest.raises(ValueError, match="positive definite"):
+        StateDependentNoise(flat).factor(bowl)
+    with pytest.raises(ValueError, match="a constant entry of D must be positive"):
+        StateDependentNoise((-1, 1 + x**2)).factor(bowl)

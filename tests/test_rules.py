@@ -665,7 +665,7 @@ def test_sharpness_aware_steps_are_those_of_numpy(n):
 def sign_descent(landscape, noise, dt):
     """The example in the documentation of the rules."""
     step = euler_maruyama(landscape, noise, dt)
-    moves = [q - dt * sp.sign(new - q) for q, new in zip(step.state, step.update, strict=True)]
+    moves = [q + dt * sp.sign(new - q) for q, new in zip(step.state, step.update, strict=True)]
     return dataclasses.replace(step, update=tuple(moves), physical=True)
 
 
@@ -683,7 +683,8 @@ def test_the_documented_rule_works():
         rule=sign_descent,
     )
     moves = np.diff(states, axis=0, prepend=0)
-    assert np.array_equal(np.abs(moves), np.full((2, 2, 3), 0.125, np.float32))
+    downhill = np.array([-0.125, -0.125, 0.125], np.float32)  # the slope is (1, 2, −1)
+    assert np.array_equal(moves, np.broadcast_to(downhill, (2, 2, 3)))
 
 
 def test_one_rule_may_use_normals_uniforms_and_a_minibatch_together():

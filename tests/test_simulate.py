@@ -186,6 +186,21 @@ def test_an_exit_out_of_reach_ends_with_an_error(monkeypatch):
         passage(WhiteNoise(0.01), gate, start=0, exit=x > 0.9)
 
 
+def test_an_exit_with_an_absolute_value_is_two_exits():
+    options = dict(start=0, step=0.01, walkers=3000)
+    one = passage(exit=sp.Abs(x) > 1.2, **options)
+    two = passage(exit=sp.Or(x > 1.2, x < -1.2), **options)
+    assert np.array_equal(one.times, two.times)
+
+
+def test_a_step_bias_without_the_shift_is_refused():
+    problem = simulate.Problem(
+        WELL, WhiteNoise(0.25), start=-1, exit=x > 0, step=0.05, barrier_shift=False
+    )
+    with pytest.raises(ValueError, match="set barrier_shift=True"):
+        simulate.step_bias(problem, walkers=10, seed=1)
+
+
 def test_progress_reaches_the_number_of_walkers(capsys):
     passage(walkers=200, progress=True)
     assert "200/200" in capsys.readouterr().err
@@ -198,7 +213,8 @@ def test_progress_reaches_the_number_of_walkers(capsys):
         (dict(step=0), "step must be positive and finite, got 0"),
         (dict(step=float("nan")), "step must be positive and finite, got nan"),
         (dict(seed=1.5), "seed must be an integer, got 1.5"),
-        (dict(max_time=-1), "max_time must be positive, got -1"),
+        (dict(max_time=-1), "max_time must be positive, .* got -1"),
+        (dict(max_time=np.inf), "max_time must be positive, .* got inf"),
         (dict(threads=-1), "threads must be a positive integer, got -1"),
         (dict(start=7), "start must lie in the box"),
         (dict(start=float("nan")), "finite numbers"),
@@ -216,7 +232,7 @@ def test_a_bad_argument_is_named(changes, message):
 
 def test_ensemble_refuses_times_in_disorder_and_steps_that_diverge():
     options = dict(start=-1, walkers=10, seed=1)
-    with pytest.raises(ValueError, match="times must be positive and increase"):
+    with pytest.raises(ValueError, match="times must be zero or positive and in order"):
         simulate.ensemble(WELL, WhiteNoise(0.25), step=0.1, times=[2, 1], **options)
     with pytest.raises(ValueError, match="diverged; take a smaller step than 3"):
         simulate.ensemble(WELL, WhiteNoise(0.25), step=3, times=[300], **options)

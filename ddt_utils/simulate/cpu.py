@@ -54,9 +54,9 @@ class CPU:
 
     def close(self) -> None:
         """Wait for the threads: from then on the pool is at rest."""
-        self._closed = True
         while True:
             try:
+                self._closed = True
                 while any(lock.locked() for lock in self._locks):
                     time.sleep(0.001)
                 return self._threads.shutdown(wait=False)

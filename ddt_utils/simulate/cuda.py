@@ -91,8 +91,13 @@ class CUDA:
 
     def close(self) -> None:
         """Bring the walkers back: from then on the pool is at rest."""
-        for device, array in zip(self._device, self._arrays, strict=True):
-            device.copy_to_host(array)
+        while True:
+            try:
+                for device, array in zip(self._device, self._arrays, strict=True):
+                    device.copy_to_host(array)
+                return
+            except KeyboardInterrupt:
+                pass  # pressed again: the pool must be at rest before it is shown
 
 
 def _grid(walkers):

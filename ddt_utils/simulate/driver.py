@@ -104,6 +104,9 @@ def step_bias(problem: Problem, *, walkers: int, seed: int, device: str = "cpu")
     Returns:
         The bias relative to the mean, and its standard error.
 
+    Raises:
+        ValueError: the problem has no barrier shift, so that its bias goes like √dt.
+
     Example:
         >>> from ddt_utils import catalog, noise
         >>> well = catalog.quartic()
@@ -113,6 +116,11 @@ def step_bias(problem: Problem, *, walkers: int, seed: int, device: str = "cpu")
         >>> abs(bias + 0.036) < 4.4 * stderr < 0.02  # −0.031 by quadrature: dt² is not nothing
         True
     """
+    if not problem.barrier_shift:
+        raise ValueError(
+            "step_bias needs a problem whose bias is of first order in dt, got one without the "
+            "barrier shift; set barrier_shift=True"
+        )
     halved = replace(problem, step=problem.step / 2)
     whole, half = (
         Run(p, walkers=walkers, seed=s, keep=False, device=device).finish().result()
@@ -142,7 +150,7 @@ def ensemble(
         noise: what drives the walkers.
         start: where every walker starts, n numbers (or one, in one dimension).
         step: dt; for SGD the learning rate.
-        times: increasing times, rounded to whole steps.
+        times: times in order, rounded to whole steps.
         walkers: how many.
         seed: any integer.
         rule: what a walker does in one step.
@@ -152,15 +160,15 @@ def ensemble(
         States, shape (len(times), walkers, n), float32.
 
     Raises:
-        ValueError: a bad argument, times that do not increase, or a walker that diverged.
+        ValueError: a bad argument, times out of order, or a walker that diverged.
     """
     check_ensemble(walkers=walkers, seed=seed)
     check_step(step)
     point = checked_start(landscape, start)
     ticks = np.rint(np.atleast_1d(np.asarray(times, dtype=float)) / step)
+    if not (np.all(np.isfinite(ticks)) and np.all(np.diff(ticks, prepend=0) >= 0)):
+        raise ValueError(f"times must be zero or positive and in order, got {times}")
     counts = np.diff(ticks, prepend=0).astype(np.int64)
-    if not np.all(counts >= 0):
-        raise ValueError(f"times must be positive and increase, got {times}")
     problem = Problem(
         landscape, noise, start=point, exit=None, step=step, rule=rule, barrier_shift=False
     )
@@ -170,11 +178,12 @@ def ensemble(
     state, run = problem.start_state, made.module.evolve
 
     def follow(begin, end):
-        run(begin, end, np.uint64(seed % 2**64), counts, state, parameters, states)
+        run(begin, end, np.uint64(int(seed) % 2**64), counts, state, parameters, states)
 
     count = thread_count(threads)
-    edges = np.linspace(0, walkers, count + 1).astype(int) // program.LANES * program.LANES
-    edges[-1] = walkers
+    piece = 4096 // program.LANES * program.LANES  # after a piece Ctrl-C is heard
+    piece = min(piece, -(-walkers // (count * program.LANES)) * program.LANES)
+    edges = np.append(np.arange(0, walkers, piece), walkers)
     with ThreadPoolExecutor(count) as pool:
         list(pool.map(follow, edges[:-1], edges[1:]))
     lost = int(np.count_nonzero(~(np.sum(np.square(states), -1) < problem.bound**2).all(axis=0)))

@@ -51,6 +51,7 @@ class Problem:
     barrier_shift: bool | None = None
 
     def __post_init__(self):
+        object.__setattr__(self, "step", float(self.step))
         check_step(self.step)
         if not 1 <= self.landscape.dimension <= 16:
             raise ValueError(
@@ -66,9 +67,10 @@ class Problem:
                 raise ValueError(
                     f"start must lie inside, got {list(self.start)}, which satisfies {self.exit}"
                 )
-        if self.max_time is not None and not self.max_time > 0:
+        if self.max_time is not None and not 0 < self.max_time < 2**61 * self.step:
             raise ValueError(
-                f"max_time must be positive, got {self.max_time}; leave it out to wait for all"
+                "max_time must be positive, and not beyond 2⁶¹ steps, got "
+                f"{self.max_time}; leave it out to wait for all"
             )
         eta = getattr(self.noise, "learning_rate", None)
         if self._step.physical and eta is not None and not np.isclose(float(eta), self.step):
@@ -174,6 +176,6 @@ def check_step(step) -> None:
 def check_ensemble(*, walkers, seed) -> None:
     """Refuse a number of walkers or a seed that is none."""
     if not (isinstance(walkers, (int, np.integer)) and walkers >= 1):
-        raise ValueError(f"walkers must be a positive integer, got {walkers!r}")
+        raise ValueError(f"walkers must be a positive integer, got {walkers!r}; write int(1e6)")
     if not isinstance(seed, (int, np.integer)):
         raise ValueError(f"seed must be an integer, got {seed!r}")

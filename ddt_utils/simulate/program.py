@@ -109,9 +109,9 @@ def shifted(condition, variables, diffusion):
         return condition
     g = condition.gts - condition.lts
     normal = sp.Matrix([sp.diff(g, v) for v in variables])
-    speed = sp.simplify((normal.T * diffusion * normal)[0])
-    if speed.is_number:
-        speed = speed.evalf()
+    speed = (normal.T * diffusion * normal)[0]
+    if sp.expand(speed).is_number:
+        speed = sp.expand(speed).evalf()
     return g + BARRIER_SHIFT * sp.sqrt(2 * DT * speed) > 0
 
 
@@ -273,9 +273,9 @@ def load(source: str):
     The modules lie in ``$DDT_UTILS_CACHE`` or in ``ddt_utils`` of the user's cache folder.
     """
     name = "ddt_kernel_" + hashlib.sha256(source.encode()).hexdigest()[:20]
-    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ddt_utils"
-    folder = Path(os.environ.get("DDT_UTILS_CACHE", default))
     try:
+        shared = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        folder = Path(os.environ.get("DDT_UTILS_CACHE") or Path(shared) / "ddt_utils")
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{name}.py"
         if not path.exists():
@@ -283,7 +283,7 @@ def load(source: str):
             with os.fdopen(handle, "w", encoding="utf-8") as stream:
                 stream.write(source)
             os.replace(temporary, path)  # atomic: two processes may race
-    except OSError:  # a read-only home: compile in a folder of this process
+    except (OSError, RuntimeError):  # a read-only home or none: compile in a folder of this process
         folder = Path(tempfile.mkdtemp(prefix="ddt_utils_"))
         path = folder / f"{name}.py"
         path.write_text(source, encoding="utf-8")

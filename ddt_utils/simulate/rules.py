@@ -8,7 +8,7 @@ For example, SGD that looks at the sign of the gradient alone::
 
     def sign_descent(landscape, noise, dt):
         step = euler_maruyama(landscape, noise, dt)
-        moves = [x - dt * sp.sign(new - x) for x, new in zip(step.state, step.update)]
+        moves = [x + dt * sp.sign(new - x) for x, new in zip(step.state, step.update)]
         return dataclasses.replace(step, update=tuple(moves), physical=True)
 
 A walker that lands beyond ten times the box of its landscape has diverged, so a rule with long
@@ -114,20 +114,20 @@ def sgd(landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:
     return Step(landscape.variables, tuple(update), batch=batch, physical=True)
 
 
-def momentum(friction: float, rule: Rule = sgd) -> Rule:
+def momentum(beta: float, rule: Rule = sgd) -> Rule:
     r"""Heavy-ball momentum on top of another rule.
 
     :math:`v' = \beta v + \Delta,\ \theta' = \theta + v'`, where :math:`\Delta` is what the other
     rule would add to :math:`\theta`. The velocity starts at zero.
 
     Args:
-        friction: :math:`\beta`, the share of the velocity that is kept.
+        beta: :math:`\beta`, the share of the velocity that is kept.
 
     Raises:
         ValueError: :math:`\beta` is not in [0, 1).
     """
-    if not 0 <= friction < 1:
-        raise ValueError(f"momentum keeps a share of the velocity in [0, 1), got {friction}")
+    if not 0 <= beta < 1:
+        raise ValueError(f"momentum keeps a share of the velocity in [0, 1), got {beta}")
 
     def heavy_ball(landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:
         step = rule(landscape, noise, dt)
@@ -135,13 +135,15 @@ def momentum(friction: float, rule: Rule = sgd) -> Rule:
         v = _fresh("velocity", n)
         w = _fresh("faster", n)
         kept = tuple(
-            (new, friction * old + (moved - x))
+            (new, beta * old + (moved - x))
             for new, old, moved, x in zip(w, v, step.update, step.state, strict=False)
         )
         return replace(
             step,
             state=step.state + v,
-            update=tuple(x + new for x, new in zip(step.state, w, strict=False)) + w,
+            update=tuple(x + new for x, new in zip(step.state, w, strict=False))
+            + step.update[n:]
+            + w,
             where=step.where + kept,
             physical=True,  # the barrier shift is that of a walker without velocity
         )

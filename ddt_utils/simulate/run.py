@@ -14,6 +14,7 @@ from ddt_utils.simulate.cpu import CPU, thread_count
 from ddt_utils.simulate.problem import Problem, check_ensemble
 from ddt_utils.simulate.statistics import EscapeStatistics, tally
 
+_CROWD = 4096  # walkers that count in the patience: each is to have had time to escape
 _PATIENCE = 1e10  # walker-steps without an escape after which an exit counts as unreachable
 
 
@@ -100,6 +101,8 @@ class Run:
         check_ensemble(walkers=walkers, seed=seed)
         problem.landscape.check_exit(problem.exit)
         self.problem, self.walkers, self.seed = problem, int(walkers), int(seed)
+        if not (isinstance(first, (int, np.integer)) and first >= 0):
+            raise ValueError(f"first must be the number of a walker, 0 or more, got {first!r}")
         self.first, self.keep = int(first), keep
         self._engine, self._threads = engine(device), thread_count(threads)
         self._past = None  # the statistics of the blocks that are done
@@ -225,7 +228,8 @@ class Run:
         if about["digest"] != problem.digest():
             raise ValueError(
                 f"{path} holds a run of another problem ({about['digest']}, got "
-                f"{problem.digest()}); give the landscape, noise, start, exit and step that made it"
+                f"{problem.digest()}); give the landscape, noise, rule, start, "
+                "exit, step, max_time and barrier_shift that made it"
             )
         run = cls(
             problem,
@@ -259,9 +263,13 @@ class Run:
         waited = 0  # walker-steps since a walker was last done
         try:
             seen = self.done
-            while working := engine.advance():
+            while True:
+                steps = engine.slice_steps
+                working = engine.advance()
+                if not working:
+                    break
                 done = self.done
-                waited = working * engine.slice_steps + (waited if done == seen else 0)
+                waited = min(working, _CROWD) * steps + (waited if done == seen else 0)
                 bar.update(done - seen)
                 seen = done
                 if self.problem.max_time is None and waited > _PATIENCE:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ddt_utils.escape import CENSORED, DIVERGED, ESCAPED, Estimates
+from ddt_utils.escape import DIVERGED, ESCAPED, Estimates
 
 _PER_OCTAVE = 64
 _BINS = 63 * _PER_OCTAVE
@@ -89,6 +89,7 @@ class EscapeStatistics(Estimates):
         Raises:
             ValueError: walkers were censored.
         """
+        self._require(1)
         if self.censored:
             raise ValueError(
                 f"the fraction still inside is hidden by {self.censored} censored walkers; "
@@ -164,7 +165,9 @@ class EscapeStatistics(Estimates):
 _ADDED = ("escaped", "censored", "diverged", "total_steps", "total_squares", "counts", "sums")
 
 
-def tally(steps: np.ndarray, status: np.ndarray, step: float, bias_correction: str):
+def tally(
+    steps: np.ndarray, status: np.ndarray, step: float, bias_correction: str
+) -> EscapeStatistics:
     """The statistics of walkers that took so many steps; those still running are censored.
 
     Args:
@@ -220,6 +223,3 @@ def _sum_of_squares(values):
     high, low = values >> 31, values & 0x7FFFFFFF
     squares = _whole_sum(high * high) << 62, _whole_sum(high * low) << 32, _whole_sum(low * low)
     return sum(squares)
-
-
-__all__ = ["CENSORED", "DIVERGED", "ESCAPED", "EscapeStatistics", "tally"]

@@ -32,7 +32,9 @@ def sweep(
     Args:
         problems: the cells of the sweep, a :class:`Problem` for each key.
         walkers: how many for each problem.
-        seed: any integer, the same for all cells.
+        seed: any integer, the same for all cells: walker i has the same random numbers in each, so
+            the errors of similar cells are correlated. Differences are the sharper for it; a fit
+            across cells that assumes independence needs a seed, and so a sweep, for each.
         shard: how many walkers make one task.
         folder: where finished cells are kept, one small file each; a repeated sweep computes only
             what is missing there. Without it nothing is kept.

@@ -59,6 +59,11 @@ class Writer:
         if e.free_symbols <= self.constants.keys():
             return self.number(e)
         if e.is_Symbol:
+            if e not in self.names:
+                raise ValueError(
+                    "a step may use its state, its random numbers, its `where` and dt, got also "
+                    f"{e}; list it in the Step"
+                )
             return self.names[e]
         if e.is_Add:
             return self._sum(e)
