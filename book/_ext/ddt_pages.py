@@ -99,6 +99,8 @@ class StepCostTable(_Table):
         "numba loop": "numba, a walker at a time",
     }
 
+    absorbed = ("ours", "C++ reference", "numba loop")  # followed to the exit; the others replaced
+
     def lines(self):
         path = ROOT / "benchmarks" / "engine.json"
         self.env.note_dependency(str(path))
@@ -108,31 +110,22 @@ class StepCostTable(_Table):
         lines = [f"Nanoseconds per useful step on {about}; the best number of walkers for each."]
         lines += ["", "| | quartic | D(x) | M–B | S–T |", "|---|---:|---:|---:|---:|"]
         for contestant, label in self.contestants.items():
-            cells = []
-            for problem in data["problems"]:
-                costs = [
-                    row["ns_useful"]
-                    for row in data["rows"]
-                    if (row["problem"], row["contestant"], row["threads"])
-                    == (problem, contestant, 1)
-                    and row["mode"] != "free"
-                    and (row["mode"] == "steady") == (contestant not in self.absorbed)
-                ]
-                cells.append(f"{min(costs):.3g}" if costs else "–")
-            lines.append(f"| {label} | " + " | ".join(cells) + " |")
-        floor = [
-            next(
-                f"{row['ns_useful']:.3g}"
-                for row in data["rows"]
-                if (row["problem"], row["contestant"], row["mode"], row["threads"])
-                == (problem, "ours", "free", 1)
-            )
-            for problem in data["problems"]
-        ]
-        lines.append("| random numbers and drift alone | " + " | ".join(floor) + " |")
-        return lines
+            mode = "absorption" if contestant in self.absorbed else "steady"
+            lines.append(self.row(data, label, contestant, mode))
+        return [*lines, self.row(data, "random numbers and drift alone", "ours", "free")]
 
-    absorbed = ("ours", "C++ reference", "numba loop")
+    @staticmethod
+    def row(data, label, contestant, mode):
+        cells = []
+        for problem in data["problems"]:
+            wanted = problem, contestant, mode, 1
+            costs = [
+                row["ns_useful"]
+                for row in data["rows"]
+                if (row["problem"], row["contestant"], row["mode"], row["threads"]) == wanted
+            ]
+            cells.append(f"{min(costs):.3g}" if costs else "–")
+        return f"| {label} | " + " | ".join(cells) + " |"
 
 
 def open_role(name, rawtext, text, lineno, inliner, options=None, content=None):
