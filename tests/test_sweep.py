@@ -286,9 +286,20 @@ def test_a_file_has_the_same_name_in_every_process():
 # -------------------------------------------------------------------- a cluster of its own
 
 OWN = """
+import logging
 import multiprocessing
+from distributed import Worker
 from ddt_utils import simulate
 from tests.test_sweep import CELLS
+
+close = Worker.close
+
+async def close_late(self, **options):
+    # as a worker whose heartbeat finds the scheduler gone
+    logging.getLogger("distributed.worker").error("Failed to communicate with scheduler")
+    return await close(self, **options)
+
+Worker.close = close_late
 
 if __name__ == "__main__":
     found = simulate.sweep(CELLS, walkers=500, seed=2, shard=120)

@@ -106,15 +106,23 @@ def _shard(problem, first, walkers, seed):
 def _cluster(client):
     """The given client, or one of a cluster of this machine for as long as it is needed."""
     try:
-        from dask.distributed import Client, LocalCluster
+        from dask.distributed import Client, LocalCluster, WorkerPlugin
     except ImportError as error:
         raise ImportError("a sweep runs on Dask; install it: pip install distributed") from error
     if client is not None:
         yield client
         return
-    options = dict(dashboard_address=":0", silence_logs=logging.ERROR)
+
+    class Quiet(WorkerPlugin):
+        """A worker that notices the end of the cluster a moment late has nothing to report."""
+
+        def setup(self, worker):
+            logging.getLogger("distributed").setLevel(logging.CRITICAL)
+
+    options = dict(dashboard_address=":0", silence_logs=logging.CRITICAL)
     options |= dict(n_workers=os.cpu_count(), threads_per_worker=1)
     with LocalCluster(**options) as workers, Client(workers, set_as_default=False) as local:
+        local.register_plugin(Quiet())
         yield local
 
 
