@@ -173,6 +173,70 @@ def stationary_density(landscape, noise, x, *, convention="ito", rtol=1e-10) -> 
     return np.exp(log_p)[np.searchsorted(points, x)]
 
 
+def potential_difference(landscape, noise, *, start, end, rtol=1e-10) -> float:
+    r"""The exponent of an escape, :math:`\Delta\Phi = \int_{start}^{end} L'/D\,dx`.
+
+    From a minimum to a saddle it is the barrier in units of the noise that is met on the way,
+    whatever the convention; where D is constant it is :math:`\Delta L/D`.
+
+    Args:
+        landscape: one-dimensional.
+        noise: gives D(x), positive between the two points.
+        start: where the climb begins.
+        end: where it ends.
+        rtol: difference between two refinements at which the result is accepted, relative to 1 or
+            to the result, whichever is larger.
+
+    Returns:
+        :math:`\Phi(end) - \Phi(start)`, a pure number.
+
+    Raises:
+        ValueError: D is not positive on the way.
+        ArithmeticError: two refinements never agreed.
+
+    Example:
+        >>> from ddt_utils import catalog, noise
+        >>> potential_difference(catalog.quartic(), noise.WhiteNoise(0.125), start=-1, end=0)
+        2.0
+    """
+    problem = _Problem(landscape, noise, "ito")
+    low, high = min(start, end), max(start, end)
+    if low == high:
+        return 0.0
+
+    def rise(panels):
+        return panels.edge_potential[-1]
+
+    found = float(_converge(problem, rise, low, high, (), rtol))
+    return round(found if start < end else -found, 13)
+
+
+def breakpoints(landscape, noise, grid) -> list:
+    """Extremes of L, and every point at which a formula of L, its slope or D changes.
+
+    Args:
+        landscape: one-dimensional.
+        noise: gives D(x).
+        grid: ascending points, shape (k,); of two breakpoints between neighbours none is seen.
+
+    Returns:
+        The points, in no order.
+    """
+    from scipy.optimize import bisect
+
+    found = []
+    for function in _switches(landscape, noise.diffusion_matrix(landscape)[0]):
+
+        def value(x, function=function):
+            return np.broadcast_to(function(x), np.shape(x)).astype(float)
+
+        sign = np.sign(value(grid))
+        found += list(grid[sign == 0])
+        for k in np.flatnonzero(sign[:-1] * sign[1:] < 0):
+            found.append(bisect(value, grid[k], grid[k + 1], xtol=1e-14))
+    return found
+
+
 class _Problem:
     """Drift and noise as functions of arrays, and where they have kinks or extremes."""
 
@@ -198,20 +262,11 @@ class _Problem:
 
     def breakpoints(self, low, high):
         """Extremes of L and D, and every point at which one of their formulas changes."""
-        from scipy.optimize import bisect, minimize_scalar
+        from scipy.optimize import minimize_scalar
 
         inside = np.clip(self.landscape.box[0], low, high)
         grid = np.unique([np.linspace(*inside, 2000), np.linspace(low, high, 2000)])
-        found = []
-        for function in _switches(self.landscape, self.noise.diffusion_matrix(self.landscape)[0]):
-
-            def value(x, function=function):
-                return np.broadcast_to(function(x), np.shape(x)).astype(float)
-
-            sign = np.sign(value(grid))
-            found += list(grid[sign == 0])
-            for k in np.flatnonzero(sign[:-1] * sign[1:] < 0):
-                found.append(bisect(value, grid[k], grid[k + 1], xtol=1e-14))
+        found = breakpoints(self.landscape, self.noise, grid)
         d = self.diffusion(grid)
         for k in np.flatnonzero((d[1:-1] < d[:-2]) & (d[1:-1] < d[2:])) + 1:
             dip = minimize_scalar(

@@ -264,9 +264,9 @@ def fokker_planck(
             variable. The ends of the box are nodes.
         box: one (low, high) per variable; by default the landscape's. Its sides are reflecting
             walls, so it should reach to where hardly any walker comes.
-        exit: a SymPy relational in the landscape's variables, or And/Or of such. Nodes where it
-            holds absorb; where its edge lies on nodes the error is of second order in the spacing,
-            elsewhere of first.
+        exit: a criterion of :mod:`ddt_utils.criterion`, or a SymPy relational in the landscape's
+            variables, or And/Or of such. Nodes where it holds absorb; where its edge lies on nodes
+            the error is of second order in the spacing, elsewhere of first.
         convention: ``"ito"``, ``"stratonovich"`` or ``"isothermal"``.
 
     Raises:
@@ -424,7 +424,7 @@ def _inside(landscape, exit, points):
     """The nodes that do not absorb."""
     if exit is None:
         return np.ones(points[0].shape, dtype=bool)
-    landscape.check_exit(exit)
+    exit = landscape.exit_condition(exit)
     inside = ~np.broadcast_to(sp.lambdify(landscape.variables, exit)(*points), points[0].shape)
     if inside.all() or np.count_nonzero(inside) < 4:
         raise ValueError(

@@ -183,23 +183,29 @@ class Landscape:
         values = _numpy_function(tuple(expressions), self.variables)(*arrays)
         return np.stack([np.broadcast_to(v, arrays[0].shape) for v in values], -1).astype(float)
 
-    def check_exit(self, exit) -> None:
-        """Refuse what is no exit from this landscape.
+    def exit_condition(self, exit):
+        """What ``exit`` means here, as a SymPy condition.
+
+        Args:
+            exit: a SymPy relational in the variables, And/Or of such, or a criterion of
+                :mod:`ddt_utils.criterion`.
 
         Raises:
-            ValueError: it is not a SymPy relational, or And/Or of such, or has other symbols.
+            ValueError: it is none of these, or has other symbols.
         """
-        if not isinstance(exit, (sp.core.relational.Relational, sp.And, sp.Or)):
+        condition = exit.condition(self) if hasattr(exit, "condition") else exit
+        if not isinstance(condition, (sp.core.relational.Relational, sp.And, sp.Or)):
             raise ValueError(
-                f"exit must be a SymPy relational in {self.variables}, got {exit!r}; "
-                "for example x > 1 with (x,) = landscape.variables"
+                f"exit must be a SymPy relational in {self.variables} or a criterion, got "
+                f"{exit!r}; for example x > 1 with (x,) = landscape.variables"
             )
-        unknown = exit.free_symbols - set(self.variables)
+        unknown = condition.free_symbols - set(self.variables)
         if unknown:
             raise ValueError(
                 f"exit may use only the variables {self.variables}, got also {unknown}; "
                 "take the symbols from landscape.variables"
             )
+        return condition
 
     def _check_count(self, coordinates):
         if len(coordinates) != self.dimension:

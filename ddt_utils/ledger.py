@@ -27,10 +27,12 @@ class Claim:
     Args:
         key: its name in ``book/claims.yml``.
         statement: what was found, in one sentence.
-        status: ``derived`` (asserted in SymPy), ``simulated``, ``measured`` or ``deviates``.
+        status: ``derived`` (asserted in SymPy), ``simulated``, ``measured``, ``another constant``
+            (the form of the claim holds, with another constant than the claim's) or ``deviates``.
         predicted: the prediction as text, empty for a derivation.
         measured: the measurement as text with its standard error, empty for a derivation.
         distance: how many standard errors apart they are, or None.
+        why: the reason of a deviation or of another constant, in one sentence.
     """
 
     key: str
@@ -39,6 +41,7 @@ class Claim:
     predicted: str = ""
     measured: str = ""
     distance: float | None = None
+    why: str = ""
 
 
 def with_error(value: float, stderr: float | None = None, digits: int | None = None) -> str:
@@ -120,27 +123,31 @@ def claim(
     measured=None,
     stderr: float | None = None,
     digits: int | None = None,
+    why: str = "",
 ) -> Claim:
     """Confront a prediction with a measurement and write the verdict into the ledger.
 
     Args:
         key: the claim's name in ``book/claims.yml``.
         statement: what was found, in one sentence.
-        status: ``derived``, ``simulated``, ``measured`` or ``deviates``. A simulated or measured
-            claim that lies more than 4.42 standard errors from its prediction (once in 10⁵ times if
-            it is true) becomes ``deviates`` by itself.
+        status: ``derived``, ``simulated``, ``measured``, ``another constant`` or ``deviates``. A
+            simulated or measured claim that lies more than 4.42 standard errors from its prediction
+            (once in 10⁵ times if it is true) becomes ``deviates`` by itself. Of ``another
+            constant`` the prediction is the corrected one, and it is held to the same limit.
         predicted: the predicted number, or a text.
         measured: the measured number, or a text.
         stderr: the standard error of the measured number.
         digits: decimals, if the standard error is not to decide.
+        why: why the claim deviates, or where its constant goes wrong, in one sentence.
 
     Returns:
         The row.
 
     Raises:
-        ValueError: an unknown status, or a measured number without a standard error or prediction.
+        ValueError: an unknown status, a measured number without a standard error or prediction, or
+            another constant without a reason.
     """
-    statuses = ("derived", "simulated", "measured", "deviates")
+    statuses = ("derived", "simulated", "measured", "another constant", "deviates")
     if status not in statuses:
         raise ValueError(f"status must be one of {statuses}, got {status!r}")
     distance = None
@@ -150,11 +157,13 @@ def claim(
         distance = agreement(*(numbers[n] for n in ("measured", "standard error", "predicted")))
         if status != "derived" and abs(distance) > LIMIT:
             status = "deviates"
-    elif status in ("simulated", "measured") and not isinstance(measured, str):
+    elif status not in ("derived", "deviates") and not isinstance(measured, str):
         raise ValueError(
             f"a {status} claim needs predicted, measured and stderr, got {predicted}, {measured} "
             f"and {stderr}; status='derived' is for what SymPy asserted"
         )
+    if status == "another constant" and not why:
+        raise ValueError(f"{key} holds with another constant; say why= in one sentence")
     row = Claim(
         key=key,
         statement=statement,
@@ -162,11 +171,13 @@ def claim(
         predicted=_text(predicted, None, digits),
         measured=_text(measured, stderr, digits),
         distance=None if distance is None else round(distance, 1) + 0.0,
+        why=why,
     )
     found = f"; predicted {row.predicted}" if row.predicted else ""
     found += f", found {row.measured}" if row.measured else ""
     found += f", {row.distance:+.1f} standard errors apart" if row.distance is not None else ""
-    print(f"{key}: {row.status}. {statement}{found}")
+    reason = f". {why}" if why else ""
+    print(f"{key}: {row.status}. {statement}{found}{reason}")
     _display({MIME_TYPE: asdict(row)}, {})
     return row
 

@@ -286,8 +286,8 @@ class HessianNoise(Noise):
         floor: the smallest curvature that the noise sees, in units of H.
 
     Raises:
-        ValueError: η or B not positive, the floor negative; by :meth:`diffusion_matrix`, if the
-            Hessian is not diagonal.
+        ValueError: η or B not positive, the floor negative; by :meth:`diffusion_matrix`, a full
+            Hessian in more than two dimensions.
     """
 
     learning_rate: float
@@ -306,16 +306,28 @@ class HessianNoise(Noise):
         return sp.sympify(self.learning_rate) / (2 * sp.sympify(self.batch_size))
 
     def diffusion_matrix(self, landscape: Landscape) -> sp.ImmutableMatrix:
-        """D as a diagonal SymPy matrix of shape (n, n)."""
+        """D as a SymPy matrix of shape (n, n); a full Hessian is taken in two dimensions."""
         hessian = landscape.hessian_expression
         if not hessian.is_diagonal():
-            raise ValueError(
-                f"HessianNoise needs a diagonal Hessian, that of {landscape.name} is full; "
-                "use a landscape that is a sum over its coordinates"
-            )
+            if landscape.dimension != 2:
+                raise ValueError(
+                    "a full Hessian is taken in two dimensions, that of "
+                    f"{landscape.name} has {landscape.dimension}; use a landscape that is a sum "
+                    "over its coordinates, or give the factor of D with FactorNoise"
+                )
+            return (self.temperature * self._spectral(hessian)).as_immutable()
         return sp.diag(
             *(self.temperature * self._floored(h) for h in hessian.diagonal())
         ).as_immutable()
+
+    def _spectral(self, hessian):
+        """A function of a 2 × 2 matrix: it acts on the eigenvalues, mean ± half the gap."""
+        mean = hessian.trace() / 2
+        half = sp.sqrt(((hessian[0, 0] - hessian[1, 1]) / 2) ** 2 + hessian[0, 1] ** 2)
+        upper, lower = self._floored(mean + half), self._floored(mean - half)
+        # where the gap closes the second term is 0/0 and its limit 0
+        slope = (upper - lower) / (2 * sp.Max(half, sp.Float(1e-12)))
+        return (upper + lower) / 2 * sp.eye(2) + slope * (hessian - mean * sp.eye(2))
 
     def _floored(self, curvature):
         if isinstance(curvature, sp.Piecewise):  # keeps the pieces of a piecewise-quadratic well

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ddt_utils.noise import convention_exponent
+
 _LOW_NOISE = "the barrier is high against the noise, so that Laplace's method holds"
 _WHITE = "the diffusion is one constant, the same in every direction"
 _QUADRATIC = "minimum and saddle are quadratic, with non-zero curvature"
@@ -162,14 +164,81 @@ def eyring_kramers_time(*, hessian_minimum, hessian_saddle, barrier, diffusion) 
     )
 
 
+def state_dependent_time(
+    *,
+    curvature_minimum,
+    curvature_saddle,
+    exponent,
+    diffusion_minimum,
+    diffusion_saddle,
+    convention="ito",
+) -> Prediction:
+    r"""Kramers' time in one dimension where the diffusion D depends on the place.
+
+    .. math:: \tau = \frac{2\pi}{\sqrt{H_a |H_b|}}
+              \left(\frac{D_b}{D_a}\right)^{1/2 - \alpha} e^{\Delta\Phi},
+              \qquad \Delta\Phi = \int_a^b \frac{L'}{D}\,dx
+
+    with :math:`\alpha = 0, \frac12, 1` for the Ito, Stratonovich and isothermal reading. It is
+    Laplace's method on the scale and speed densities of :mod:`ddt_utils.exact`.
+
+    Args:
+        curvature_minimum: :math:`H_a = L''(a) > 0`.
+        curvature_saddle: :math:`H_b = L''(b)`; only its size counts.
+        exponent: :math:`\Delta\Phi > 0`, from :func:`ddt_utils.exact.potential_difference`.
+        diffusion_minimum: :math:`D_a = D(a)`.
+        diffusion_saddle: :math:`D_b = D(b)`.
+        convention: ``"ito"``, ``"stratonovich"`` or ``"isothermal"``.
+
+    Returns:
+        The time to the other valley, in units of t.
+
+    Raises:
+        ValueError: a sign is wrong, or the convention is unknown.
+    """
+    _require("curvature_minimum", curvature_minimum, "a minimum is curved upwards: pass L''(a)")
+    depth = np.abs(curvature_saddle)
+    _require("|curvature_saddle|", depth, "a flat-topped saddle has another formula")
+    _require("exponent", exponent, "it is the integral of L'/D from the minimum to the saddle")
+    _require("diffusion_minimum", diffusion_minimum, "D is a variance per unit time")
+    _require("diffusion_saddle", diffusion_saddle, "D is a variance per unit time")
+    power = 0.5 - convention_exponent(convention)
+    attempts = np.sqrt(np.multiply(curvature_minimum, depth))
+    ratio = np.divide(diffusion_saddle, diffusion_minimum) ** power
+    return Prediction(
+        value=_number(2 * np.pi / attempts * ratio * _exponential(exponent)),
+        formula=r"\tau = \frac{2\pi}{\sqrt{H_a |H_b|}}"
+        r"\left(\frac{D_b}{D_a}\right)^{1/2 - \alpha} e^{\Delta\Phi}",
+        assumptions=(
+            _LOW_NOISE,
+            f"the noise is read in the {convention} sense",
+            "the diffusion is smooth and positive from the minimum to the saddle",
+            _QUADRATIC,
+            _ONE_PATH,
+        ),
+        source="Laplace's method on the scale and speed densities (Gardiner 2009, section 5.5)",
+    )
+
+
 def sgd_escape_time(
-    *, curvature_minimum, curvature_saddle, barrier, learning_rate, batch_size, path_fraction
+    *,
+    curvature_minimum,
+    curvature_saddle,
+    barrier,
+    learning_rate,
+    batch_size,
+    path_fraction,
+    convention="isothermal",
 ) -> Prediction:
     r"""The escape time of SGD in density diffusion theory (Xie, Sato, Sugiyama 2021, Theorem 3.2).
 
     .. math:: \tau = \frac{2\pi}{|H_{be}|}\,
               \exp\!\left[\frac{2B\,\Delta L}{\eta}
               \left(\frac{s}{H_{ae}} + \frac{1-s}{|H_{be}|}\right)\right]
+
+    This is the theorem as it is stated, and the isothermal reading of the noise. In the
+    Stratonovich reading the prefactor is :math:`2\pi/\sqrt{H_{ae}|H_{be}|}` and in the Ito reading,
+    which is that of SGD, :math:`2\pi/H_{ae}`.
 
     Args:
         curvature_minimum: :math:`H_{ae} > 0`, the curvature of the minimum along the escape path.
@@ -179,12 +248,14 @@ def sgd_escape_time(
         batch_size: :math:`B > 0`.
         path_fraction: s in [0, 1], the share of the barrier that is climbed with the noise of the
             minimum; the rest is climbed with the noise of the saddle.
+        convention: ``"isothermal"`` (the theorem), ``"stratonovich"`` or ``"ito"``.
 
     Returns:
         The time in units of t; divide by the learning rate for iterations.
 
     Raises:
-        ValueError: a sign is wrong or ``path_fraction`` lies outside [0, 1].
+        ValueError: a sign is wrong, ``path_fraction`` lies outside [0, 1], or the convention is
+            unknown.
     """
     _require("curvature_minimum", curvature_minimum, "pass the eigenvalue along the escape path")
     depth = np.abs(curvature_saddle)
@@ -199,9 +270,12 @@ def sgd_escape_time(
         )
     inverse = np.divide(path_fraction, curvature_minimum) + np.subtract(1, path_fraction) / depth
     exponent = 2 * np.divide(batch_size, learning_rate) * barrier * inverse
+    alpha = convention_exponent(convention)
+    attempts = np.power(curvature_minimum, 1.0 - alpha) * depth**alpha
+    symbol = {0.0: "H_{ae}", 0.5: r"\sqrt{H_{ae}|H_{be}|}", 1.0: "|H_{be}|"}[alpha]
     return Prediction(
-        value=_number(2 * np.pi / depth * _exponential(exponent)),
-        formula=r"\tau = \frac{2\pi}{|H_{be}|}\exp\!\left[\frac{2B\,\Delta L}{\eta}"
+        value=_number(2 * np.pi / attempts * _exponential(exponent)),
+        formula=rf"\tau = \frac{{2\pi}}{{{symbol}}}\exp\!\left[\frac{{2B\,\Delta L}}{{\eta}}"
         r"\left(\frac{s}{H_{ae}} + \frac{1-s}{|H_{be}|}\right)\right]",
         assumptions=(
             _LOW_NOISE,
@@ -211,8 +285,51 @@ def sgd_escape_time(
             "quasi-equilibrium: the valley relaxes faster than it leaks",
             _ONE_PATH,
         ),
-        source="Xie, Sato, Sugiyama (2021), Theorem 3.2",
+        source="Xie, Sato, Sugiyama (2021), Theorem 3.2"
+        + ("" if alpha == 1 else f", its noise read in the {convention} sense"),
     )
+
+
+def path_fraction(
+    *, exponent, curvature_minimum, curvature_saddle, barrier, learning_rate, batch_size
+):
+    r"""The s with which :func:`sgd_escape_time` has a given exponent.
+
+    .. math:: s = \left(\frac{\eta\,\Delta\Phi}{2B\,\Delta L} - \frac{1}{|H_{be}|}\right) \Big/
+              \left(\frac{1}{H_{ae}} - \frac{1}{|H_{be}|}\right)
+
+    Args:
+        exponent: :math:`\Delta\Phi`, from :func:`ddt_utils.exact.potential_difference`.
+        curvature_minimum: :math:`H_{ae} > 0`.
+        curvature_saddle: :math:`H_{be}`; only its size counts.
+        barrier: :math:`\Delta L > 0`.
+        learning_rate: :math:`\eta > 0`.
+        batch_size: :math:`B > 0`.
+
+    Returns:
+        s, a pure number. Nothing keeps it within [0, 1]: where the noise is weaker on the way than
+        at both ends it is not.
+
+    Raises:
+        ValueError: a sign is wrong, or the two curvatures are of equal size, where every s will do.
+    """
+    depth = np.abs(curvature_saddle)
+    for name, value in (
+        ("curvature_minimum", curvature_minimum),
+        ("|curvature_saddle|", depth),
+        ("barrier", barrier),
+        ("learning_rate", learning_rate),
+        ("batch_size", batch_size),
+    ):
+        _require(name, value, "all are sizes")
+    apart = np.divide(1.0, curvature_minimum) - np.divide(1.0, depth)
+    if np.any(np.isclose(apart * depth, 0, atol=1e-12)):
+        raise ValueError(
+            f"the curvatures must differ in size, got {curvature_minimum} and {curvature_saddle}; "
+            "with equal ones the noise is the same at both ends and s does not matter"
+        )
+    inverse = np.multiply(exponent, learning_rate) / (2 * np.multiply(batch_size, barrier))
+    return _number((inverse - 1 / depth) / apart)
 
 
 def occupation(escape_times) -> np.ndarray:
@@ -233,6 +350,50 @@ def occupation(escape_times) -> np.ndarray:
         raise ValueError(f"escape_times needs at least two valleys, got {times.size}")
     _require("escape_times", times, "give one mean time per valley")
     shares = times / times.max()
+    return shares / shares.sum()
+
+
+def chain_occupation(rates) -> np.ndarray:
+    r"""The stationary law of a Markov jump process between valleys.
+
+    P solves :math:`\sum_u P_u \gamma_{uv} = P_v \sum_u \gamma_{vu}`: what flows in flows out. It is
+    found by elimination without subtraction (Grassmann, Taksar and Heyman, Operations Research 33,
+    1107, 1985), so that rates of any difference in size keep all their digits.
+
+    Args:
+        rates: :math:`\gamma_{uv}` from valley u to valley v, shape (valleys, valleys); the diagonal
+            is ignored.
+
+    Returns:
+        Fractions that sum to one, shape (valleys,).
+
+    Raises:
+        ValueError: not a square matrix of at least two valleys, a negative or infinite rate, or
+            valleys between which no way leads.
+
+    Example:
+        >>> chain_occupation([[0, 1.0], [3.0, 0]])
+        array([0.75, 0.25])
+    """
+    flow = np.array(rates, dtype=float)
+    if flow.ndim != 2 or flow.shape[0] != flow.shape[1] or flow.shape[0] < 2:
+        raise ValueError(f"rates must be a square matrix of at least two valleys, got {flow.shape}")
+    np.fill_diagonal(flow, 0.0)
+    if not (np.isfinite(flow).all() and (flow >= 0).all()):
+        raise ValueError(f"rates must be finite and not negative, got {flow.tolist()}")
+    for last in range(len(flow) - 1, 0, -1):
+        out = flow[last, :last].sum()
+        if not out > 0:
+            raise ValueError(
+                f"every valley must be reached from every other, got {np.array(rates).tolist()}; "
+                "leave out valleys that nobody enters or leaves"
+            )
+        flow[:last, last] /= out
+        flow[:last, :last] += np.outer(flow[:last, last], flow[last, :last])
+        np.fill_diagonal(flow, 0.0)
+    shares = np.ones(len(flow))
+    for v in range(1, len(flow)):
+        shares[v] = shares[:v] @ flow[:v, v]
     return shares / shares.sum()
 
 

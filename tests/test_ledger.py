@@ -136,6 +136,16 @@ def test_beyond_the_limit_a_claim_deviates(status, side, shown):
         assert row.distance == pytest.approx(side * distance, abs=0.051)
 
 
+def test_another_constant_is_held_to_its_prediction_and_needs_a_reason(shown, capsys):
+    row = claim(**NUMBER | dict(status="another constant", why="The prefactor is Ito's."))
+    assert row.status == "another constant" and row.why == "The prefactor is Ito's."
+    assert capsys.readouterr().out.endswith(". The prefactor is Ito's.\n")
+    far = NUMBER | dict(status="another constant", why="No.", measured=50)
+    assert claim(**far).status == "deviates"
+    with pytest.raises(ValueError, match="say why="):
+        claim(**NUMBER | dict(status="another constant"))
+
+
 def test_a_derivation_does_not_deviate_and_a_deviation_stays_one(shown):
     assert claim(**NUMBER | dict(measured=9, status="derived")).status == "derived"
     assert claim(**NUMBER | dict(status="deviates")).status == "deviates"
@@ -161,6 +171,7 @@ def test_a_claim_prints_what_it_stores(shown, capsys):
         predicted="1.25",
         measured="1.20 ± 0.10",
         distance=-0.5,
+        why="",
     )
 
 

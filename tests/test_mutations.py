@@ -40,6 +40,15 @@ AMPLITUDE = "sp.sqrt(2 * dt) * factor[i, j] * z"
 TOP = "np.sum(np.log(np.abs(top))) - np.sum(np.log(bottom))"
 SHARES = "np.divide(path_fraction, curvature_minimum) + np.subtract(1, path_fraction) / depth"
 SWAPPED = "np.divide(path_fraction, depth) + np.subtract(1, path_fraction) / curvature_minimum"
+TURNED = "np.divide(np.subtract(1, path_fraction), curvature_minimum) + path_fraction / depth"
+EXACT_WELL = (
+    "test_theory.py::"
+    "test_sgd_escape_time_is_exact_in_the_piecewise_well_under_the_isothermal_convention"
+)
+PREFACTORS = (
+    "test_theory.py::"
+    "test_the_prefactor_of_each_convention_is_what_quadrature_tends_to[curvatures{}-{}]"
+)
 DRIFT = "    for i, (x, slope) in enumerate(zip(landscape.variables, slopes, strict=True)):\n"
 CONTRACTED = (
     "a, b, c = arguments\n        flags = ['contract']\n"
@@ -76,8 +85,7 @@ MISTAKES = {
         "/ (2 * sp.sympify(self.batch_size))",
         "/ sp.sympify(self.batch_size)",
         "test_noise.py::test_hessian_noise_is_eta_over_two_b_times_the_curvature_and_its_floor",
-        "test_theory.py::"
-        "test_sgd_escape_time_is_exact_in_the_piecewise_well_under_the_isothermal_convention",
+        EXACT_WELL,
     ),
     "Ito and isothermal exchanged in the quadrature": (
         "exact.py",
@@ -121,15 +129,50 @@ MISTAKES = {
         "theory.py",
         SHARES,
         SWAPPED,
-        "test_theory.py::"
-        "test_sgd_escape_time_is_exact_in_the_piecewise_well_under_the_isothermal_convention",
+        EXACT_WELL,
     ),
+    "s for 1 - s in the exponent of SGD": ("theory.py", SHARES, TURNED, EXACT_WELL),
     "minimum and saddle exchanged in the prefactor of SGD": (
         "theory.py",
-        "value=_number(2 * np.pi / depth * _exponential(exponent))",
-        "value=_number(2 * np.pi / curvature_minimum * _exponential(exponent))",
-        "test_theory.py::"
-        "test_sgd_escape_time_is_exact_in_the_piecewise_well_under_the_isothermal_convention",
+        "np.power(curvature_minimum, 1.0 - alpha) * depth**alpha",
+        "np.power(curvature_minimum, alpha) * depth ** (1.0 - alpha)",
+        EXACT_WELL,
+        PREFACTORS.format(0, "ito"),
+        PREFACTORS.format(1, "isothermal"),
+    ),
+    "the ratio of the two noises turned over": (
+        "theory.py",
+        "power = 0.5 - convention_exponent(convention)",
+        "power = convention_exponent(convention) - 0.5",
+        PREFACTORS.format(0, "ito"),
+        PREFACTORS.format(1, "isothermal"),
+    ),
+    "one over B forgotten": (
+        "noise.py",
+        "/ (2 * sp.sympify(self.batch_size))",
+        "/ 2",
+        "test_noise.py::test_hessian_noise_is_eta_over_two_b_times_the_curvature_and_its_floor",
+        EXACT_WELL,
+    ),
+    "eta instead of eta/2 times the covariance of minibatches": (
+        "noise.py",
+        "return (sp.sympify(self.learning_rate) / 2 * covariance)",
+        "return (sp.sympify(self.learning_rate) * covariance)",
+        "test_noise.py::test_minibatch_noise_is_the_covariance_over_all_minibatches[1-True-1]",
+    ),
+    "half the variance in the kicks of the discrete walker": (
+        "discrete.py",
+        "return np.sqrt(2 * step * d)",
+        "return np.sqrt(step * d)",
+        "test_discrete.py::test_walkers_of_sgd_take_the_time[0.1]",
+        "test_discrete.py::test_a_quadratic_valley_rests_with_the_width_of_the_discrete_walk",
+    ),
+    "a rate from u to v taken for one from v to u": (
+        "theory.py",
+        "flow = np.array(rates, dtype=float)",
+        "flow = np.array(rates, dtype=float).T",
+        "test_theory.py::test_two_valleys_of_a_chain_are_occupied_like_their_times",
+        "test_theory.py::test_a_chain_is_balanced_and_keeps_its_digits",
     ),
     "no correction of the time step": (
         "simulate/program.py",
@@ -291,7 +334,7 @@ def test_a_mistake_in_the_package_is_noticed(mistake, tmp_path):
 
 # chapter: (what is right on the page, what is wrong)
 SLIPS = {
-    "kramers": [
+    "escape/kramers": [
         ("single = -D / weight", "single = D / weight"),
         ("stated = sp.erfc(x * sp.sqrt(h / (2 * D)))", "stated = sp.erfc(x * sp.sqrt(h / D))"),
         (
@@ -306,23 +349,23 @@ SLIPS = {
         ("5 * f3**2", "5 * f3**3"),
         ("- f4 / (8 * f2**2)", "+ f4 / (8 * f2**2)"),
     ],
-    "sgd-to-diffusion": [
+    "escape/sgd-to-diffusion": [
         ("S / B * (m - B) / (m - 1)", "S / B * (m - B) / m"),
         ("second - 2 * (eta_ * C / 2) * t", "second - (eta_ * C / 2) * t"),
         ("skewness + sp.sqrt(eta_ / t)", "skewness - sp.sqrt(eta_ / t)"),
         ("correction + (dL**2).diff(x) / 4", "correction + (dL**2).diff(x) / 2"),
     ],
-    "density-flow": [
+    "escape/density-flow": [
         ("+ 2 * spread[0, 1] * f[1, 1]", "+ spread[0, 1] * f[1, 1]"),
         ("sp.diff(sp.diff(L, x) * p, x) + sp.diff(Dx * p", "sp.diff(Dx * p"),
         ("sp.expand(P2 * A_f2 + f2", "sp.expand(P2 * A_f2 - f2"),
     ],
-    "measuring": [
+    "escape/measuring": [
         ("assert mean == 1 / gamma", "assert mean == 2 / gamma"),
         ("4 * (-1) ** (k_ - 1) / ((2", "2 * (-1) ** (k_ - 1) / ((2"),
         ("ahead + 2 * later * root**2", "ahead + later * root**2"),
     ],
-    "saddles": [
+    "escape/saddles": [
         ("{x: cos, y: sin}, (2, ka)", "{x: cos, y: sin}, (1, ka)"),
         ("D * second - (-h) * w * first", "D * second - h * w * first"),
     ],
@@ -336,7 +379,7 @@ def derivations():
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # agg cannot show
         for chapter, slips in SLIPS.items():
-            text = ROOT / "book" / "escape" / f"{chapter}.md"
+            text = ROOT / "book" / f"{chapter}.md"
             cells, names = notebooks.code_of(jupytext.read(text)), {}
             where = {}
             for right, wrong in slips:

@@ -72,9 +72,29 @@ def test_a_wrong_state_dependent_noise_is_refused(expression, message):
         StateDependentNoise(expression).diffusion_matrix(bowl)
 
 
-def test_hessian_noise_refuses_a_full_hessian_and_bad_numbers():
-    with pytest.raises(ValueError, match="diagonal Hessian"):
-        HessianNoise(0.1, 1).diffusion_matrix(catalog.mueller_brown())
+@pytest.mark.parametrize("floor", [0.0, 0.3])
+def test_hessian_noise_in_the_plane_is_the_absolute_spectrum(floor):
+    """Against the eigenvectors of NumPy, at minima, at the saddle and between."""
+    well = catalog.rotated_double_well()
+    push = HessianNoise(0.2, 1, floor=floor)
+    for point in ((0.3, 0.1), (-0.5, 0.7), (0.0, 0.0), (1.0, -1.0), (-0.87, -0.5)):
+        values, vectors = np.linalg.eigh(well.hessian(*point))
+        spectrum = (vectors * np.maximum(np.abs(values), floor)) @ vectors.T
+        np.testing.assert_allclose(push.diffusion(well, *point), 0.1 * spectrum, atol=1e-12)
+
+
+def test_hessian_noise_in_the_plane_where_both_curvatures_are_the_same():
+    x, y = sp.symbols("x y", real=True)
+    monkey = Landscape(x**2 + y**2 + x**2 * y, (x, y), name="bent", box=((-1, 1), (-1, 1)))
+    found = HessianNoise(0.2, 1).diffusion(monkey, 0.0, 0.0)
+    np.testing.assert_allclose(found, 0.2 * np.eye(2), atol=1e-12)
+
+
+def test_hessian_noise_refuses_a_full_hessian_in_three_dimensions_and_bad_numbers():
+    x, y, z = sp.symbols("x y z", real=True)
+    bent = Landscape(x**2 + y**2 + z**2 + x * y * z, (x, y, z), name="bent", box=((-1, 1),) * 3)
+    with pytest.raises(ValueError, match="taken in two dimensions, that of bent has 3"):
+        HessianNoise(0.1, 1).diffusion_matrix(bent)
     with pytest.raises(ValueError, match="batch_size must be positive"):
         HessianNoise(0.1, 0)
     with pytest.raises(ValueError, match="floor must be zero or positive, got -1"):

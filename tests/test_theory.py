@@ -1,20 +1,24 @@
 """The closed forms against the exact times they approach, against SymPy, and against each other."""
 
+import mpmath as mp
 import numpy as np
 import pytest
 import sympy as sp
 
-from ddt_utils import catalog
+from ddt_utils import catalog, exact
 from ddt_utils.exact import mean_first_passage_time
 from ddt_utils.landscape import Landscape
 from ddt_utils.noise import HessianNoise, WhiteNoise
 from ddt_utils.theory import (
     Prediction,
+    chain_occupation,
     eyring_kramers_time,
     kramers_correction,
     kramers_time,
     occupation,
+    path_fraction,
     sgd_escape_time,
+    state_dependent_time,
 )
 
 QUARTIC = dict(curvature_minimum=2, curvature_saddle=-1, barrier=0.25)
@@ -149,6 +153,86 @@ def test_sgd_escape_time_with_one_curvature_is_kramers():
     one = sgd_escape_time(**{**SGD, "curvature_minimum": 1, "path_fraction": 0.37})
     kramers = kramers_time(curvature_minimum=1, curvature_saddle=1, barrier=1, diffusion=0.1 / 4)
     assert float(one) == pytest.approx(float(kramers), rel=1e-13)
+
+
+@pytest.mark.parametrize("convention", ["ito", "stratonovich", "isothermal"])
+@pytest.mark.parametrize("curvatures", [(4, 1), (1, 4)])
+def test_the_prefactor_of_each_convention_is_what_quadrature_tends_to(convention, curvatures):
+    """Exact times to the crest, doubled, at exponents 12 and 48: the distance falls like 1/√."""
+    top, bottom = curvatures[1], curvatures[0]
+    well = catalog.piecewise_well(curvature_minimum=bottom, curvature_saddle=top, barrier=1)
+    s = top / (bottom + top)
+    start = -(np.sqrt(2 * s / bottom) + np.sqrt(2 * (1 - s) / top))
+    gaps = []
+    for exponent in (12, 48):
+        ratio = exponent / (s / bottom + (1 - s) / top)  # 2B/η
+        noise = HessianNoise(2 / ratio, 1)
+        options = dict(learning_rate=2 / ratio, batch_size=1, convention=convention)
+        predicted = sgd_escape_time(
+            curvature_minimum=bottom, curvature_saddle=top, barrier=1, path_fraction=s, **options
+        )
+        general = state_dependent_time(
+            curvature_minimum=bottom,
+            curvature_saddle=top,
+            exponent=exact.potential_difference(well, noise, start=start, end=0),
+            diffusion_minimum=bottom / ratio,
+            diffusion_saddle=top / ratio,
+            convention=convention,
+        )
+        assert float(general) == pytest.approx(float(predicted), rel=1e-9)
+        truth = exact.mean_first_passage_time(
+            well, noise, start=start, upper=0, convention=convention
+        )
+        gaps.append(2 * truth / float(predicted) - 1)
+    assert abs(gaps[1]) < 0.02 and abs(gaps[1]) < 0.7 * abs(gaps[0])
+
+
+def test_path_fraction_undoes_the_exponent():
+    numbers = dict(curvature_minimum=3.0, curvature_saddle=-1.0, barrier=0.5, batch_size=2.0)
+    numbers |= dict(learning_rate=0.1)
+    for s in (0.0, 0.3, 1.0):
+        exponent = 2 * 2 / 0.1 * 0.5 * (s / 3 + (1 - s) / 1)
+        assert path_fraction(exponent=exponent, **numbers) == pytest.approx(s)
+    assert path_fraction(exponent=30.0, **numbers) < 0  # noise that nearly vanishes on the way
+    with pytest.raises(ValueError, match="must differ in size"):
+        path_fraction(exponent=1.0, **numbers | dict(curvature_minimum=1.0))
+
+
+def test_the_exponent_is_the_barrier_over_a_constant_noise_and_changes_its_sign_on_the_way_back():
+    well, white = catalog.tilted_quartic(0.1), WhiteNoise(0.02)
+    climb = exact.potential_difference(well, white, start=-1, end=0.3)
+    assert climb == pytest.approx(float(well.value(0.3) - well.value(-1)) / 0.02, rel=1e-12)
+    assert exact.potential_difference(well, white, start=0.3, end=-1) == -climb
+    assert exact.potential_difference(well, white, start=1, end=1) == 0
+
+
+def test_a_chain_is_balanced_and_keeps_its_digits():
+    """Against the null vector with 60 digits of mpmath; the rates differ by forty orders."""
+    rates = np.exp(np.random.default_rng(3).uniform(-60, 30, (6, 6)))
+    found = chain_occupation(rates)
+    with mp.workdps(120):
+        flow = mp.matrix(rates.tolist())
+        for v in range(6):
+            flow[v, v] = 0
+            flow[v, v] = -mp.fsum(flow[v, u] for u in range(6))
+        balance = flow.T
+        for u in range(6):
+            balance[5, u] = 1
+        truth = mp.lu_solve(balance, mp.matrix([0, 0, 0, 0, 0, 1]))
+    np.testing.assert_allclose(found, [float(t) for t in truth], rtol=1e-12)
+
+
+def test_two_valleys_of_a_chain_are_occupied_like_their_times():
+    np.testing.assert_allclose(chain_occupation([[0, 1 / 7], [1 / 2, 0]]), occupation([7, 2]))
+
+
+def test_a_chain_must_hang_together():
+    with pytest.raises(ValueError, match="reached from every other"):
+        chain_occupation([[0, 1], [0, 0]])
+    with pytest.raises(ValueError, match="square"):
+        chain_occupation([[0, 1]])
+    with pytest.raises(ValueError, match="not negative"):
+        chain_occupation([[0, -1], [1, 0]])
 
 
 def test_occupation():

@@ -66,7 +66,10 @@ class LedgerTable(_Table):
                 if row.distance is not None:
                     found += f", {row.distance:+.1f} standard errors apart".replace("-", "−")
                 found += "."
-            cells = [statement, found, f"[{row.status}]({page}){{.verdict .{row.status}}}"]
+            if row.why:
+                found += f" *{row.why}*"
+            kind = row.status.replace(" ", "-")
+            cells = [statement, found, f"[{row.status}]({page}){{.verdict .{kind}}}"]
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 

@@ -41,7 +41,8 @@ def first_passage(
         landscape: the loss L.
         noise: what drives the walkers.
         start: where every walker starts, n numbers (or one, in one dimension).
-        exit: a SymPy relational in the landscape's variables, or And/Or of such.
+        exit: a criterion of :mod:`ddt_utils.criterion`, or a SymPy relational in the landscape's
+            variables, or And/Or of such.
         step: dt, in units of t = learning rate × iterations; for SGD the learning rate.
         walkers: how many.
         seed: any integer; walker i of a seed has the same random stream in every call.

@@ -23,8 +23,9 @@ class Problem:
         landscape: the loss L, of 1 to 16 variables.
         noise: what drives the walker.
         start: where every walker starts, n numbers (or one, in one dimension).
-        exit: a SymPy relational in the landscape's variables, or And/Or of such: x > 1, leaving a
-            ball, crossing a level set. None for walkers that never leave.
+        exit: a criterion of :mod:`ddt_utils.criterion`, or a SymPy relational in the landscape's
+            variables, or And/Or of such: x > 1, leaving a ball. None for walkers that never leave.
+            Kept as the relational.
         step: dt, in units of t = learning rate × iterations. For SGD it is the learning rate.
         rule: what a walker does in one step; see :mod:`ddt_utils.simulate.rules`.
         max_time: walkers still inside then are censored; without it each is followed to its exit.
@@ -61,7 +62,7 @@ class Problem:
         point = checked_start(self.landscape, self.start)
         object.__setattr__(self, "start", tuple(float(p) for p in point))
         if self.exit is not None:
-            self.landscape.check_exit(self.exit)
+            object.__setattr__(self, "exit", self.landscape.exit_condition(self.exit))
             values = dict(zip(self.landscape.variables, map(sp.Float, self.start), strict=True))
             if self.exit.subs(values) == sp.true:
                 raise ValueError(

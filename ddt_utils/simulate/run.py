@@ -99,7 +99,7 @@ class Run:
         device: str = "cpu",
     ):
         check_ensemble(walkers=walkers, seed=seed)
-        problem.landscape.check_exit(problem.exit)
+        problem.landscape.exit_condition(problem.exit)
         self.problem, self.walkers, self.seed = problem, int(walkers), int(seed)
         if not (isinstance(first, (int, np.integer)) and first >= 0):
             raise ValueError(f"first must be the number of a walker, 0 or more, got {first!r}")

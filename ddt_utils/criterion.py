@@ -1,0 +1,160 @@
+"""When a walker counts as escaped: the criteria, by name, and the question that each answers.
+
+Which criterion is used decides which law is measured. To pass the saddle is to leave a valley; to
+climb above a level or to leave a box is to wander far from its bottom, in whatever direction is
+easiest, and the three have different exponents under the noise of SGD.
+
+Every criterion is accepted wherever ``exit`` is asked for, by :mod:`ddt_utils.simulate` and by
+:mod:`ddt_utils.generator`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import sympy as sp
+
+from ddt_utils.landscape import Landscape
+
+
+class Criterion:
+    """What every criterion offers: its condition, as SymPy, and its question, in words."""
+
+    #: The question that an escape by this criterion answers.
+    question: str
+
+    def condition(self, landscape: Landscape) -> sp.Basic:
+        """The SymPy relational in the landscape's variables that holds outside."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Beyond(Criterion):
+    r"""At or past a plane: :math:`(\theta - p)\cdot n \ge 0`.
+
+    Through a saddle, across its escape direction, this is the first passage to the saddle; through
+    the far minimum it is the escape to the other valley.
+
+    Args:
+        point: p on the plane, n numbers (or one, in one dimension).
+        direction: its normal, which points outwards; any length but zero.
+
+    Raises:
+        ValueError: the direction is zero, or has not as many numbers as the point; by
+            :meth:`condition`, if the landscape has not as many variables.
+
+    Example:
+        >>> from ddt_utils import catalog
+        >>> Beyond(0, +1).condition(catalog.quartic())
+        x >= 0.0
+    """
+
+    point: float | tuple
+    direction: float | tuple
+
+    question = "When does the walker first reach this plane?"
+
+    def __post_init__(self):
+        point, normal = _numbers("point", self.point), _numbers("direction", self.direction)
+        if len(point) != len(normal) or not np.any(normal):
+            raise ValueError(
+                f"direction must point somewhere, with one number per coordinate, got {normal} at "
+                f"the point {point}; at a saddle take critical.escape_direction"
+            )
+        object.__setattr__(self, "point", point)
+        object.__setattr__(self, "direction", normal)
+
+    def condition(self, landscape: Landscape) -> sp.Basic:
+        """:math:`(\\theta - p)\\cdot n \\ge 0`, solved for θ in one dimension."""
+        _require_size("point", self.point, landscape)
+        if landscape.dimension == 1:
+            x, (place,) = landscape.variables[0], self.point
+            return x >= place if self.direction[0] > 0 else x <= place
+        parts = zip(landscape.variables, self.point, self.direction, strict=True)
+        return sp.Add(*(n * (v - p) for v, p, n in parts if n)) >= 0
+
+
+@dataclass(frozen=True)
+class LevelSet(Criterion):
+    r"""At or above a level: :math:`L(\theta) \ge h`.
+
+    With h the loss at the saddle the walker has climbed as high as the lowest way out, but it may
+    have done so anywhere.
+
+    Args:
+        height: h, an absolute value of the loss, not one above the minimum.
+
+    Raises:
+        ValueError: the height is not finite.
+    """
+
+    height: float
+
+    question = "When does the loss first reach this value?"
+
+    def __post_init__(self):
+        (height,) = _numbers("height", self.height)
+        object.__setattr__(self, "height", height)
+
+    def condition(self, landscape: Landscape) -> sp.Basic:
+        """:math:`L(\\theta) \\ge h`."""
+        return landscape.expression >= self.height
+
+
+@dataclass(frozen=True)
+class Box(Criterion):
+    r"""Out of a box: some :math:`|\theta_i - c_i| \ge r_i`.
+
+    As we understand Xie, Sato and Sugiyama (2021), their networks count as escaped by a criterion
+    of this kind.
+
+    Args:
+        centre: c, n numbers (or one, in one dimension).
+        half_width: r > 0, one number for all coordinates or n numbers.
+
+    Raises:
+        ValueError: a width that is not positive, or not as many widths as coordinates; by
+            :meth:`condition`, if the landscape has not as many variables.
+
+    Example:
+        >>> from ddt_utils import catalog
+        >>> Box(-1, 0.5).condition(catalog.quartic())
+        (x >= -0.5) | (x <= -1.5)
+    """
+
+    centre: float | tuple
+    half_width: float | tuple
+
+    question = "When has some parameter first moved this far?"
+
+    def __post_init__(self):
+        centre, widths = _numbers("centre", self.centre), _numbers("half_width", self.half_width)
+        widths = widths * len(centre) if len(widths) == 1 else widths
+        if len(widths) != len(centre) or min(widths) <= 0:
+            raise ValueError(
+                f"half_width must be positive, one number or one per coordinate, got {widths} "
+                f"around {centre}"
+            )
+        object.__setattr__(self, "centre", centre)
+        object.__setattr__(self, "half_width", widths)
+
+    def condition(self, landscape: Landscape) -> sp.Basic:
+        """The sides of the box, joined by "or"."""
+        _require_size("centre", self.centre, landscape)
+        sides = zip(landscape.variables, self.centre, self.half_width, strict=True)
+        return sp.Or(*(side for v, c, r in sides for side in (v >= c + r, v <= c - r)))
+
+
+def _numbers(name, values):
+    array = np.atleast_1d(np.asarray(values, dtype=float))
+    if array.ndim != 1 or not array.size or not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite numbers, one per coordinate, got {values}")
+    return tuple(float(value) for value in array)
+
+
+def _require_size(name, values, landscape):
+    if len(values) != landscape.dimension:
+        raise ValueError(
+            f"{name} needs {landscape.dimension} numbers for {landscape.name}, got {len(values)}"
+        )

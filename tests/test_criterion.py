@@ -1,0 +1,92 @@
+"""Escape criteria: what they mean, and that walkers and operators take them for exits."""
+
+import numpy as np
+import pytest
+import sympy as sp
+
+from ddt_utils import catalog, critical, generator, simulate
+from ddt_utils.criterion import Beyond, Box, Criterion, LevelSet
+from ddt_utils.landscape import Landscape
+from ddt_utils.noise import WhiteNoise
+
+x, y = sp.symbols("x y", real=True)
+BOWL = Landscape(2 * x**2 + y**2 / 2, (x, y), name="bowl", box=((-3, 3), (-3, 3)))
+RULES = [
+    (Beyond((1, 0), (1, 1)), lambda p: p[:, 0] + p[:, 1] >= 1),
+    (LevelSet(1.0), lambda p: 2 * p[:, 0] ** 2 + p[:, 1] ** 2 / 2 >= 1),
+    (Box((0, 0.5), 1), lambda p: np.abs(p - [0, 0.5]).max(axis=1) >= 1),
+    (Box((0, 0), (1, 2)), lambda p: (np.abs(p) / [1, 2]).max(axis=1) >= 1),
+]
+
+
+@pytest.mark.parametrize("criterion, holds", RULES)
+def test_the_condition_is_what_the_words_say(criterion, holds):
+    points = np.random.default_rng(1).uniform(-2, 2, (400, 2))
+    condition = sp.lambdify((x, y), criterion.condition(BOWL))
+    np.testing.assert_array_equal([condition(*p) for p in points], holds(points))
+
+
+def test_in_one_dimension_a_plane_is_a_point_with_a_side():
+    well = catalog.quartic()
+    (z,) = well.variables
+    assert Beyond(0, 1).condition(well) == (z >= 0.0)
+    assert Beyond(0.5, -2).condition(well) == (z <= 0.5)
+
+
+def test_every_criterion_says_which_question_it_answers():
+    questions = [kind.question for kind in Criterion.__subclasses__()]
+    assert len(set(questions)) == len(questions) == 3
+    assert all(question.endswith("?") for question in questions)
+
+
+@pytest.mark.parametrize("criterion, holds", RULES)
+def test_walkers_take_a_criterion_for_an_exit(criterion, holds):
+    """The same walkers, to the bit, as with the relational written out; all end outside."""
+    options = dict(start=(0, 0), step=0.02, walkers=300, seed=3)
+    named = simulate.first_passage(BOWL, WhiteNoise(0.5), exit=criterion, **options)
+    spelt = simulate.first_passage(BOWL, WhiteNoise(0.5), exit=criterion.condition(BOWL), **options)
+    np.testing.assert_array_equal(named.times, spelt.times)
+    problem = simulate.Problem(BOWL, WhiteNoise(0.5), start=(0, 0), exit=criterion, step=0.02)
+    assert problem.exit == criterion.condition(BOWL)
+
+
+def test_operator_and_walkers_agree_on_a_box():
+    """The mean over walkers against the grid, 1 % for the grid; false alarm 1e-5."""
+    box, push = Box((0, 0), 1), WhiteNoise(0.3)
+    grid = generator.fokker_planck(BOWL, push, cells=120, box=((-1.2, 1.2),) * 2, exit=box)
+    centre = tuple(int(np.argmin(np.abs(axis))) for axis in grid.axes)
+    truth = grid.mean_first_passage_time()[centre]
+    run = simulate.first_passage(
+        BOWL, push, start=(0, 0), exit=box, step=0.002, walkers=40_000, seed=4
+    )
+    assert abs(run.mean - truth) < 4.42 * run.stderr + 0.01 * truth
+
+
+def test_the_plane_at_a_saddle():
+    surface = catalog.rotated_double_well()
+    (saddle,) = critical.saddles(surface)
+    plane = Beyond(saddle.location, critical.escape_direction(saddle))
+    minima = critical.minima(surface)
+    sides = [plane.condition(surface).subs(dict(zip(surface.variables, m.location, strict=True)))
+             for m in minima]  # fmt: skip
+    assert sorted(map(bool, sides)) == [False, True]
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: Beyond(0, 0), "must point somewhere"),
+        (lambda: Beyond((0, 0), 1), "one number per coordinate"),
+        (lambda: Beyond(np.nan, 1), "finite numbers"),
+        (lambda: LevelSet(np.inf), "finite numbers"),
+        (lambda: Box((0, 0), (1, 1, 1)), "half_width must be positive"),
+        (lambda: Box(0, -1), "half_width must be positive"),
+        (lambda: Box(0, 1).condition(BOWL), "centre needs 2 numbers for bowl, got 1"),
+        (lambda: Beyond(0, 1).condition(BOWL), "point needs 2 numbers for bowl, got 1"),
+        (lambda: BOWL.exit_condition(5), "or a criterion, got 5"),
+        (lambda: BOWL.exit_condition(sp.Symbol("q") > 1), "got also {q}"),
+    ],
+)
+def test_errors(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

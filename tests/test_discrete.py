@@ -1,0 +1,135 @@
+"""The discrete walker's exact results against closed forms, mpmath and the walkers themselves."""
+
+import mpmath as mp
+import numpy as np
+import pytest
+import sympy as sp
+
+from ddt_utils import catalog, discrete, exact, simulate
+from ddt_utils.landscape import Landscape
+from ddt_utils.noise import HessianNoise, StateDependentNoise, WhiteNoise
+
+x = sp.Symbol("x", real=True)
+FLAT = Landscape(0 * x, (x,), name="plain", box=((-5, 5),))
+VALLEY = Landscape(3 * x**2 / 2, (x,), name="valley", box=((-3, 3),))
+WELL = catalog.piecewise_well(curvature_minimum=4, curvature_saddle=1, barrier=1)
+LEFT = -(np.sqrt(1.6) + np.sqrt(0.1))  # its minimum
+
+
+def test_a_driftless_walk_between_two_ends_against_mpmath():
+    """T(x) = dt + ∫p T, summed as dt Σ P(inside after n steps) with mpmath's quadrature rule."""
+    kick = mp.mpf(1)  # √(2 D dt) with D = 1/2, dt = 1
+    nodes = [mp.mpf(v) for v in np.polynomial.legendre.leggauss(40)[0]]
+    weights = [mp.mpf(v) for v in np.polynomial.legendre.leggauss(40)[1]]
+    rows = [
+        [w * mp.npdf(b - a, 0, kick) for b, w in zip(nodes, weights, strict=True)] for a in nodes
+    ]
+    matrix = mp.matrix(rows)
+    times = mp.lu_solve(mp.eye(40) - matrix, mp.matrix([1] * 40))
+    pairs = zip(nodes, weights, times, strict=True)
+    truth = 1 + mp.fsum(w * mp.npdf(b, mp.mpf("0.3"), kick) * t for b, w, t in pairs)
+    found = discrete.mean_first_passage_time(
+        FLAT, WhiteNoise(0.5), step=1, start=0.3, lower=-1, upper=1
+    )
+    assert found == pytest.approx(float(truth), rel=1e-9)
+
+
+@pytest.mark.parametrize("noise", [WhiteNoise(0.2), HessianNoise(0.02, 0.15)])
+def test_as_the_step_vanishes_it_tends_to_the_diffusion(noise):
+    """The distance falls like the root of the step, so Richardson's value is far closer."""
+    ends = dict(start=-1, upper=-0.75)
+    curve = catalog.quartic()
+
+    def at(step):
+        push = noise
+        if isinstance(noise, HessianNoise):
+            push = HessianNoise(step, 0.15 * step / 0.02, floor=0.5)
+        return push, discrete.mean_first_passage_time(curve, push, step=step, **ends)
+
+    (push, coarse), (_, fine) = at(4e-4), at(1e-4)
+    truth = exact.mean_first_passage_time(curve, push, **ends)
+    assert fine / truth - 1 == pytest.approx((coarse / truth - 1) / 2, rel=0.1)
+    assert 2 * fine - coarse == pytest.approx(truth, rel=2e-3)
+
+
+def test_a_quadratic_valley_rests_with_the_width_of_the_discrete_walk():
+    """A linear recursion: its variance is D·2/(h (2 − h dt)), and it stays normal."""
+    places = np.linspace(-1, 1, 9)
+    for step in (0.05, 0.4, 0.6):
+        variance = 0.1 * 2 / (3 * (2 - 3 * step))
+        found = discrete.stationary_density(VALLEY, WhiteNoise(0.1), places, step=step)
+        truth = np.exp(-(places**2) / (2 * variance)) / np.sqrt(2 * np.pi * variance)
+        np.testing.assert_allclose(found, truth, rtol=1e-5)
+
+
+def test_the_stationary_density_tends_to_that_of_the_diffusion_with_order_one():
+    places, white, curve = np.linspace(-1.5, 1.5, 7), WhiteNoise(0.125), catalog.quartic()
+    truth = exact.stationary_density(curve, white, places)
+    coarse, fine = (
+        discrete.stationary_density(curve, white, places, step=step) for step in (4e-3, 2e-3)
+    )
+    np.testing.assert_allclose(2 * fine - coarse, truth, rtol=3e-4)
+    assert np.abs(fine / truth - 1).max() > 2e-3  # the test would notice one without the other
+
+
+@pytest.mark.parametrize("eta", [0.02, 0.1, 0.3])
+def test_walkers_of_sgd_take_the_time(eta):
+    """Noise that jumps, a step that is not small; false alarm 1e-5 each."""
+    noise = HessianNoise(eta, 4 * eta / 2)
+    truth = discrete.mean_first_passage_time(WELL, noise, step=eta, start=LEFT, upper=0)
+    run = simulate.first_passage(
+        WELL, noise, start=LEFT, exit=WELL.variables[0] >= 0, step=eta, walkers=60_000, seed=5,
+        rule=simulate.sgd,
+    )  # fmt: skip
+    assert abs(run.mean - truth) < 4.42 * run.stderr
+    diffusion = exact.mean_first_passage_time(WELL, noise, start=LEFT, upper=0)
+    assert abs(truth - diffusion) > 10 * run.stderr  # the test would notice the other truth
+
+
+def test_a_point_without_noise_is_jumped():
+    """D = c|L''| on the quartic vanishes at ±1/√3: no diffusion passes, a discrete walker does."""
+    noise = HessianNoise(0.05, 0.1)
+    curve = catalog.quartic()
+    truth = discrete.mean_first_passage_time(curve, noise, step=0.05, start=-1, upper=0)
+    run = simulate.first_passage(
+        curve, noise, start=-1, exit=curve.variables[0] >= 0, step=0.05, walkers=60_000, seed=6,
+        rule=simulate.sgd,
+    )  # fmt: skip
+    assert abs(run.mean - truth) < 4.42 * run.stderr
+
+
+def test_what_is_mirrored_takes_as_long():
+    noise = StateDependentNoise(sp.Rational(1, 10) * (1 + x**2))
+    curve, turned = catalog.tilted_quartic(0.1), catalog.tilted_quartic(-0.1)
+    options = dict(step=0.1)
+    right = discrete.mean_first_passage_time(curve, noise, start=-1, upper=0.3, **options)
+    left = discrete.mean_first_passage_time(turned, noise, start=1, lower=-0.3, **options)
+    assert right == pytest.approx(left, rel=1e-7)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (dict(upper=None), "needs an absorbing end"),
+        (dict(start=2), r"inside \(-inf, 1\), got 2"),
+        (dict(step=0), "step must be positive"),
+        (dict(noise=HessianNoise(0.2, 1)), "its learning rate, got step 0.1 and a noise with 0.2"),
+        (dict(landscape=catalog.mueller_brown()), "needs one dimension"),
+        (dict(noise=StateDependentNoise(x)), "D must not be negative"),
+    ],
+)
+def test_errors(change, message):
+    options = (
+        dict(landscape=catalog.quartic(), noise=WhiteNoise(0.1), step=0.1, start=-1, upper=1)
+        | change
+    )
+    with pytest.raises(ValueError, match=message):
+        discrete.mean_first_passage_time(options.pop("landscape"), options.pop("noise"), **options)
+
+
+def test_what_cannot_be_settled_is_refused():
+    slope = Landscape(-x, (x,), name="slope", box=((-1, 1),))
+    with pytest.raises(ArithmeticError, match="must hold the walkers"):
+        discrete.mean_first_passage_time(slope, WhiteNoise(0.1), step=0.1, start=0, lower=-1)
+    with pytest.raises(ArithmeticError, match="must agree"):  # η h > 2: the valley throws it out
+        discrete.stationary_density(VALLEY, WhiteNoise(0.1), np.array([0.0]), step=0.7)
