@@ -4,8 +4,9 @@ Which criterion is used decides which law is measured. To pass the saddle is to 
 climb above a level or to leave a box is to wander far from its bottom, in whatever direction is
 easiest, and the three have different exponents under the noise of SGD.
 
-Every criterion is accepted wherever ``exit`` is asked for, by :mod:`ddt_utils.simulate` and by
-:mod:`ddt_utils.generator`.
+Every criterion but the quench is accepted wherever ``exit`` is asked for, by
+:mod:`ddt_utils.simulate` and by :mod:`ddt_utils.generator`; all are accepted by
+:mod:`ddt_utils.replicas`, for networks.
 """
 
 from __future__ import annotations
@@ -26,6 +27,15 @@ class Criterion:
 
     def condition(self, landscape: Landscape) -> sp.Basic:
         """The SymPy relational in the landscape's variables that holds outside."""
+        raise NotImplementedError
+
+    def outside(self, theta, loss):
+        """Which of the parameter vectors θ, a tensor of shape (R, n), are outside; shape (R,).
+
+        Args:
+            theta: the parameters of R networks.
+            loss: a function that gives their losses over all samples, shape (R,).
+        """
         raise NotImplementedError
 
 
@@ -74,6 +84,10 @@ class Beyond(Criterion):
         parts = zip(landscape.variables, self.point, self.direction, strict=True)
         return sp.Add(*(n * (v - p) for v, p, n in parts if n)) >= 0
 
+    def outside(self, theta, loss):
+        """See :meth:`Criterion.outside`."""
+        return (theta - theta.new_tensor(self.point)) @ theta.new_tensor(self.direction) >= 0
+
 
 @dataclass(frozen=True)
 class LevelSet(Criterion):
@@ -100,6 +114,10 @@ class LevelSet(Criterion):
     def condition(self, landscape: Landscape) -> sp.Basic:
         """:math:`L(\\theta) \\ge h`."""
         return landscape.expression >= self.height
+
+    def outside(self, theta, loss):
+        """See :meth:`Criterion.outside`."""
+        return loss(theta) >= self.height
 
 
 @dataclass(frozen=True)
@@ -144,6 +162,67 @@ class Box(Criterion):
         _require_size("centre", self.centre, landscape)
         sides = zip(landscape.variables, self.centre, self.half_width, strict=True)
         return sp.Or(*(side for v, c, r in sides for side in (v >= c + r, v <= c - r)))
+
+    def outside(self, theta, loss):
+        """See :meth:`Criterion.outside`."""
+        far = (theta - theta.new_tensor(self.centre)).abs() >= theta.new_tensor(self.half_width)
+        return far.any(-1)
+
+
+@dataclass(frozen=True)
+class Quench(Criterion):
+    r"""In another valley: descent without noise from here does not end at the minimum.
+
+    The loss is followed downhill, :math:`\theta' = \theta - \eta\nabla L`, until the gradient is
+    small or the iterations are spent. Whoever then lies within ``radius`` of ``minimum`` has not
+    escaped.
+
+    Args:
+        minimum: where a walker that has not escaped ends, n numbers.
+        radius: how near is near, a distance in θ.
+        learning_rate: of the descent; below 2 over the largest curvature.
+        iterations: how many steps at most.
+        tolerance: the largest component of the gradient at which the descent has arrived.
+
+    Raises:
+        ValueError: a number that is not positive; by :meth:`condition`, always: a quench is no
+            region that an expression describes.
+    """
+
+    minimum: tuple
+    radius: float
+    learning_rate: float
+    iterations: int = 10_000
+    tolerance: float = 1e-6
+
+    question = "Does descent without noise no longer lead back to the same minimum?"
+
+    def __post_init__(self):
+        object.__setattr__(self, "minimum", _numbers("minimum", self.minimum))
+        for name in ("radius", "learning_rate", "iterations", "tolerance"):
+            if not (np.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+
+    def condition(self, landscape: Landscape) -> sp.Basic:
+        """There is none."""
+        raise ValueError(
+            "a quench is no region that an expression describes; use Beyond a saddle, or the "
+            "replicas of a network"
+        )
+
+    def outside(self, theta, loss):
+        """See :meth:`Criterion.outside`."""
+        import torch
+
+        place, moving = theta.detach().clone(), torch.arange(len(theta), device=theta.device)
+        for _ in range(int(self.iterations)):
+            here = place[moving].requires_grad_()
+            (slope,) = torch.autograd.grad(loss(here).sum(), here)
+            place[moving] = here.detach() - self.learning_rate * slope
+            moving = moving[slope.abs().amax(-1) > self.tolerance]
+            if not len(moving):
+                break
+        return (place - place.new_tensor(self.minimum)).norm(dim=-1) > self.radius
 
 
 def _numbers(name, values):

@@ -35,7 +35,7 @@ def test_in_one_dimension_a_plane_is_a_point_with_a_side():
 
 def test_every_criterion_says_which_question_it_answers():
     questions = [kind.question for kind in Criterion.__subclasses__()]
-    assert len(set(questions)) == len(questions) == 3
+    assert len(set(questions)) == len(questions) == 4
     assert all(question.endswith("?") for question in questions)
 
 

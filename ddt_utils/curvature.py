@@ -1,0 +1,232 @@
+r"""The two matrices that decide how SGD escapes: the Hessian of the loss and the covariance of the
+sample gradients.
+
+The loss is the mean of m sample losses, :math:`L(\theta) = \frac1m\sum_i \ell_i(\theta)`. All
+derivatives are PyTorch's, in double precision and exact up to rounding; results are NumPy float64
+arrays. ``model`` is one of :mod:`ddt_utils.networks`, ``theta`` one parameter vector of shape (n,),
+``x`` the inputs of shape (m, d) and ``y`` the targets of shape (m,), as tensors or arrays; the work
+is done where ``theta`` is. Whole matrices are for up to ten thousand parameters;
+:func:`hessian_operator` is for more.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+#: A whole (n, n) matrix of more parameters than this is refused; it would take 800 MB.
+LARGEST = 10_000
+_ENTRIES = 2**24  # of the arrays that are worked on at once, 128 MB
+
+
+def sample_gradients(model, theta, x, y, *, chunk: int | None = None) -> np.ndarray:
+    r"""The gradient :math:`\nabla\ell_i` of each sample loss, one row each; shape (m, n).
+
+    Args:
+        chunk: samples that are differentiated at once; by default what takes 128 MB.
+
+    Raises:
+        ValueError: shapes that do not belong together, or a value or a result that is not finite.
+            Every function here raises it.
+    """
+    theta, x, y = _checked(model, theta, x, y)
+    return np.concatenate([_numpy(g) for g in _gradients(model, theta, x, y, chunk)])
+
+
+def gradient_covariance(
+    model, theta, x, y, *, batch_size: int = 1, replacement: bool = True, chunk: int | None = None
+) -> np.ndarray:
+    r"""The covariance C of one minibatch gradient; shape (n, n).
+
+    .. math::
+        C = \frac1B\Bigl(\frac1m\sum_i \nabla\ell_i\nabla\ell_i^\top - \nabla L\nabla L^\top\Bigr)
+        \;\times\; \frac{m-B}{m-1}\ \text{without replacement.}
+
+    The last factor is the correction for a finite population (Cochran, *Sampling Techniques*, 1977,
+    section 2.6). The diffusion matrix of SGD is :math:`D = \frac{\eta}{2} C`.
+
+    Args:
+        batch_size: B.
+        replacement: may a sample be drawn twice into one minibatch?
+        chunk: as for :func:`sample_gradients`.
+
+    Raises:
+        ValueError: B is not a whole number from 1 to m (from 1, with replacement), or n is over
+            :data:`LARGEST`.
+    """
+    theta, x, y = _checked(model, theta, x, y, whole=True)
+    m = len(x)
+    if not (batch_size == int(batch_size) and 1 <= batch_size <= (np.inf if replacement else m)):
+        raise ValueError(
+            f"batch_size must be a whole number from 1 to {'infinity' if replacement else m}, got "
+            f"{batch_size}; more than all samples can only be drawn with replacement"
+        )
+    mean = sum(g.sum(0) for g in _gradients(model, theta, x, y, chunk)) / m
+    centred = (g - mean for g in _gradients(model, theta, x, y, chunk))
+    covariance = _numpy(sum(g.T @ g for g in centred)) / (m * batch_size)
+    return covariance if replacement else covariance * ((m - batch_size) / max(m - 1, 1))
+
+
+def second_moment(model, theta, x, y, *, chunk: int | None = None) -> np.ndarray:
+    r""":math:`\frac1m\sum_i\nabla\ell_i\nabla\ell_i^\top`, the "empirical Fisher"; shape (n, n).
+
+    It takes the labels of the data, not labels drawn from the model, and is therefore no Fisher
+    information (Kunstner, Hennig and Balles, NeurIPS 2019); that one is :func:`fisher`.
+    """
+    theta, x, y = _checked(model, theta, x, y, whole=True)
+    return _numpy(sum(g.T @ g for g in _gradients(model, theta, x, y, chunk))) / len(x)
+
+
+def fisher(model, theta, x, *, chunk: int | None = None) -> np.ndarray:
+    r"""The Fisher information, with labels drawn from the model; exact, shape (n, n).
+
+    .. math::
+        F = \frac1m\sum_i \mathrm{E}_{y\sim p_\theta(\cdot|x_i)}\,\nabla\ell\,\nabla\ell^\top
+          = \frac1m\sum_i J_i^\top \Lambda_i J_i,
+
+    with J the Jacobian of the outputs and :math:`\Lambda` the Hessian of the loss in the outputs.
+    The second form, the generalised Gauss–Newton matrix, equals the first because for cross
+    entropy, and for squared loss as a Gaussian of variance one, the outputs are natural parameters,
+    so that :math:`\Lambda` does not depend on the label (Martens, JMLR 21(146), 2020, section 9).
+
+    Raises:
+        ValueError: :math:`\Lambda` does depend on the label, or n is over :data:`LARGEST`.
+    """
+    from torch.func import jacfwd, jacrev, vmap
+
+    theta, x, y = _checked(model, theta, x, np.zeros(len(x), dtype=np.int64), whole=True)
+    total, rows = 0.0, max(1, _ENTRIES // (len(theta) * model.outputs(theta, x[:1]).shape[-1]))
+
+    def outputs(theta, xi):
+        return model.outputs(theta, xi[None])[0]
+
+    def loss(out, label):
+        return model.criterion(out[None], label[None])[0]
+
+    for xs, zeros in zip(x.split(chunk or rows), y.split(chunk or rows), strict=True):
+        jacobian = vmap(jacrev(outputs), (None, 0))(theta, xs)
+        out = model.outputs(theta, xs)
+        inner, other = (vmap(jacfwd(jacrev(loss)))(out, zeros + c) for c in (0, 1))
+        if not inner.allclose(other, rtol=1e-9, atol=1e-12):
+            raise ValueError(
+                f"the outputs of {model.name} must be natural parameters, got a curvature of the "
+                "loss that depends on the label; average sample_gradients over the labels instead"
+            )
+        total = total + jacobian.flatten(0, 1).T @ (inner @ jacobian).flatten(0, 1)
+    return _symmetric(_numpy(total) / len(x))
+
+
+def hessian(model, theta, x, y, *, chunk: int | None = None) -> np.ndarray:
+    r"""The Hessian :math:`H = \nabla\nabla L`; exact, symmetric, shape (n, n).
+
+    With ``"relu"`` it is that of the smooth piece in which θ lies; the kinks are not seen.
+
+    Args:
+        chunk: columns that are computed at once, forward over reverse; by default what takes about
+            128 MB for each layer of the network.
+
+    Raises:
+        ValueError: n is over :data:`LARGEST`; take :func:`hessian_operator`.
+    """
+    theta, x, y = _checked(model, theta, x, y, whole=True)
+    return _symmetric(_products(model, theta, x, y, np.eye(len(theta)), chunk))
+
+
+def hessian_vector_product(model, theta, x, y, vectors, *, chunk: int | None = None) -> np.ndarray:
+    """H times vectors of shape (n,) or (n, k), without H (Pearlmutter 1994); the same shape.
+
+    Args:
+        chunk: columns that are multiplied at once, as for :func:`hessian`.
+    """
+    return _products(model, *_checked(model, theta, x, y), vectors, chunk)
+
+
+def hessian_operator(model, theta, x, y, *, chunk: int | None = None):
+    """The Hessian as a SciPy ``LinearOperator`` of shape (n, n), for models of any size."""
+    from scipy.sparse.linalg import LinearOperator
+
+    theta, x, y = _checked(model, theta, x, y)
+
+    def times(vectors):
+        return _products(model, theta, x, y, vectors, chunk)
+
+    shape = (len(theta), len(theta))
+    return LinearOperator(shape, times, times, times, dtype=float, rmatmat=times)
+
+
+def _gradients(model, theta, x, y, chunk):
+    """The sample gradients as tensors of at most ``chunk`` rows."""
+    from torch.func import grad, vmap
+
+    def loss(theta, xi, yi):
+        return model.sample_losses(theta, xi[None], yi[None])[0]
+
+    rows = chunk or max(1, _ENTRIES // len(theta))
+    for xs, ys in zip(x.split(rows), y.split(rows), strict=True):
+        yield vmap(grad(loss), (None, 0, 0))(theta, xs, ys)
+
+
+def _products(model, theta, x, y, vectors, chunk):
+    """H times (n,) or (n, k): the derivative of the gradient along every column."""
+    from torch.func import grad, jvp, vmap
+
+    vectors = np.asarray(vectors, dtype=float)
+    if (
+        vectors.ndim not in (1, 2)
+        or len(vectors) != len(theta)
+        or not np.isfinite(vectors).all()
+        or not vectors.size
+    ):
+        raise ValueError(
+            f"vectors must be finite and of shape ({len(theta)},) or ({len(theta)}, k), not "
+            f"empty, got shape {vectors.shape}"
+        )
+
+    def along(vector):
+        return jvp(grad(lambda t: model.loss(t, x, y)), (theta,), (vector,))[1]
+
+    columns = theta.new_tensor(np.atleast_2d(vectors.T))
+    found = vmap(along, chunk_size=chunk or max(1, _ENTRIES // x.numel()))(columns)
+    return _numpy(found).T.reshape(vectors.shape)
+
+
+def _checked(model, theta, x, y, whole=False):
+    """θ, inputs and targets as tensors in double precision on the device of θ."""
+    import torch
+
+    theta = torch.as_tensor(theta, dtype=torch.float64).detach()
+    x = torch.as_tensor(x, dtype=torch.float64, device=theta.device).detach()
+    y = torch.as_tensor(y, device=theta.device).detach()
+    y = y.double() if y.is_floating_point() else y.long()
+    if theta.shape != (model.size,):
+        raise ValueError(
+            f"theta must have shape ({model.size},) for {model.name}, got {tuple(theta.shape)}; "
+            "take one replica at a time"
+        )
+    if x.ndim != 2 or x.numel() == 0 or y.shape != x.shape[:1]:
+        raise ValueError(
+            f"x and y must have shapes (m, d) and (m,), not empty, got {tuple(x.shape)} and "
+            f"{tuple(y.shape)}"
+        )
+    for name, value in (("theta", theta), ("x", x), ("y", y)):
+        if not torch.isfinite(value).all():
+            raise ValueError(f"{name} must be finite, got NaN or infinity; has training diverged?")
+    if whole and len(theta) > LARGEST:
+        raise ValueError(
+            f"a whole matrix is for up to {LARGEST} parameters, {model.name} has {len(theta)}; "
+            "use hessian_operator, or sample_gradients"
+        )
+    return theta, x, y
+
+
+def _symmetric(matrix):
+    return (matrix + matrix.T) / 2
+
+
+def _numpy(tensor):
+    array = tensor.detach().cpu().numpy()
+    if not np.isfinite(array).all():
+        raise ValueError(
+            "derivatives must be finite, got NaN or infinity at a finite theta; does the loss "
+            "overflow there?"
+        )
+    return array

@@ -1,0 +1,243 @@
+r"""The eigenvalues of a symmetric operator, and how two symmetric matrices compare.
+
+An ``operator`` is a NumPy array of shape (n, n) or a SciPy ``LinearOperator``, such as
+:func:`ddt_utils.curvature.hessian_operator`, which is known by its products alone. A matrix must be
+finite and symmetric; of a ``LinearOperator`` that is taken for granted. Eigenvalues and curvatures
+are in units of the operator, and come largest first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+def top_eigenpairs(operator, *, count: int, seed: int, which: str = "LA"):
+    """A few eigenvalues of a symmetric operator, the largest first, with their directions.
+
+    By SciPy's ``eigsh`` (ARPACK, implicitly restarted Lanczos) to machine precision.
+
+    Args:
+        operator: a ``LinearOperator`` or a matrix, shape (n, n).
+        count: how many, fewer than n.
+        seed: of the first vector.
+        which: ``"LA"`` the largest, ``"SA"`` the smallest, ``"LM"`` those of largest modulus.
+
+    Returns:
+        Eigenvalues (count,), descending, and unit vectors (n, count), signed so that the largest
+        component is positive.
+
+    Raises:
+        ValueError: the operator is no finite symmetric matrix, or ``count`` not from 1 to n − 1.
+    """
+    from scipy.sparse.linalg import eigsh
+
+    n = _side(operator)
+    if not 1 <= count < n:
+        raise ValueError(
+            f"count must be from 1 to n − 1 = {n - 1}, got {count}; for all eigenvalues take the "
+            "matrix and numpy.linalg.eigh"
+        )
+    first = np.random.default_rng(seed).standard_normal(n)
+    values, vectors = eigsh(operator, k=count, which=which, v0=first)
+    order = np.argsort(-values)
+    return values[order], _signed(vectors[:, order])
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """An average over random probes: its value and its standard error."""
+
+    value: float
+    error: float
+
+
+def hutchinson_trace(operator, *, probes: int, seed: int) -> Estimate:
+    r"""The trace as the average of :math:`v^\top A v` over random signs v.
+
+    One probe has the variance :math:`2\sum_{i\ne j} A_{ij}^2` (Hutchinson, Communications in
+    Statistics 18, 1059, 1989).
+
+    Args:
+        operator: A, symmetric, as for :func:`top_eigenpairs`.
+        probes: how many random vectors, at least two.
+        seed: of the random vectors.
+    """
+    found = [v @ (operator @ v) for v in _signs(_side(operator), probes, seed)]
+    return Estimate(float(np.mean(found)), float(np.std(found, ddof=1) / np.sqrt(probes)))
+
+
+@dataclass(frozen=True)
+class SpectralDensity:
+    """A density of eigenvalues on a ``grid`` of curvatures, with its standard error; shape (k,)."""
+
+    grid: np.ndarray
+    density: np.ndarray
+    error: np.ndarray
+
+
+def spectral_density(
+    operator, *, steps: int, probes: int, seed: int, grid, width: float
+) -> SpectralDensity:
+    r"""The density of eigenvalues :math:`\frac1n\sum_i N(t;\lambda_i,\text{width}^2)` on a grid.
+
+    By stochastic Lanczos quadrature (Ghorbani, Krishnan and Xiao, ICML 2019; Ubaru, Chen and Saad,
+    SIAM J. Matrix Anal. Appl. 38, 1075, 2017). The standard error is that of the probes; the bias
+    falls with ``steps`` and is gone when ``steps`` reaches the number of distinct eigenvalues.
+
+    Args:
+        operator, probes, seed: as for :func:`hutchinson_trace`.
+        steps: Lanczos steps for each probe; as many vectors of size n are kept.
+        grid: where the density is wanted, shape (k,).
+        width: of the Gaussians, in units of the operator.
+    """
+    grid = np.asarray(grid, dtype=float)
+    if not (np.isfinite(width) and width > 0):
+        raise ValueError(f"width must be positive and finite, got {width}; it is a curvature")
+    found = []
+    for probe in _signs(_side(operator), probes, seed):
+        nodes, weights = lanczos(operator, probe, steps=steps)
+        away = (grid[:, None] - nodes) / width
+        found.append(np.exp(-(away**2) / 2) @ weights / (width * np.sqrt(2 * np.pi)))
+    error = np.std(found, axis=0, ddof=1) / np.sqrt(probes)
+    return SpectralDensity(grid, np.mean(found, axis=0), error)
+
+
+def lanczos(operator, start, *, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    r"""Nodes and weights with :math:`\sum_k w_k f(t_k) = u^\top f(A)\,u`, u along ``start``.
+
+    Exact for polynomials f of degree below 2 ``steps`` (Golub and Meurant, *Matrices, Moments and
+    Quadrature*, 2010). Every vector is orthogonalised twice against all before it. There are fewer
+    nodes than steps where the vectors already span a space that A maps into itself.
+    """
+    from scipy.linalg import eigh_tridiagonal
+
+    vector, size = np.asarray(start, dtype=float), np.linalg.norm(start)
+    if steps < 1 or vector.shape != (_side(operator),) or not 0 < size < np.inf:
+        raise ValueError(
+            f"lanczos needs a step or more and a start of shape ({_side(operator)},), finite and "
+            f"not zero, got {steps} steps and shape {vector.shape} of length {size}"
+        )
+    vector = vector / size
+    basis, diagonal, beside = np.empty((min(steps, len(vector)), len(vector))), [], []
+    for k in range(len(basis)):
+        basis[k] = vector
+        image = operator @ vector
+        diagonal.append(vector @ image)
+        scale = np.linalg.norm(image)
+        for _ in range(2):
+            image = image - basis[: k + 1].T @ (basis[: k + 1] @ image)
+        rest = np.linalg.norm(image)
+        if k + 1 == len(basis) or rest <= 1e-10 * max(scale, np.max(np.abs(diagonal))):
+            break
+        beside.append(rest)
+        vector = image / rest
+    nodes, vectors = eigh_tridiagonal(np.array(diagonal), np.array(beside))
+    return nodes, vectors[0] ** 2
+
+
+@dataclass(frozen=True)
+class Eigenbasis:
+    """A matrix, shape (n, n), in the unit eigenvectors of a Hessian, the columns of ``directions``.
+
+    Its diagonal belongs to the eigenvalues of the Hessian, ``curvatures``, descending.
+    """
+
+    curvatures: np.ndarray
+    directions: np.ndarray
+    matrix: np.ndarray
+
+
+def in_eigenbasis(matrix, hessian) -> Eigenbasis:
+    r""":math:`V^\top C V` for the eigenvectors V of a Hessian, the largest curvature first."""
+    matrix, hessian = _pair(matrix, hessian)
+    values, vectors = np.linalg.eigh(hessian)
+    vectors = _signed(vectors[:, ::-1])
+    return Eigenbasis(values[::-1], vectors, vectors.T @ matrix @ vectors)
+
+
+@dataclass(frozen=True)
+class Proportionality:
+    r"""How far a matrix C is a multiple of a Hessian H.
+
+    Args:
+        trace_ratio: :math:`\mathrm{Tr}\,C / \mathrm{Tr}\,H`.
+        slope: the s for which :math:`\|C - sH\|` is least in the Frobenius norm.
+        cosine: :math:`\mathrm{Tr}(CH)/\|C\|\|H\|`; 1 for a positive multiple, and the share of
+            :math:`\|C\|` that :math:`C - sH` leaves is :math:`\sqrt{1 - \text{cosine}^2}`.
+    """
+
+    trace_ratio: float
+    slope: float
+    cosine: float
+
+
+def proportionality(matrix, hessian) -> Proportionality:
+    """How far two symmetric matrices of shape (n, n), neither zero, are proportional."""
+    matrix, hessian = _pair(matrix, hessian)
+    product, squares = np.sum(matrix * hessian), (np.sum(matrix**2), np.sum(hessian**2))
+    if not min(squares) > 0 or np.trace(hessian) == 0:
+        raise ValueError(
+            "proportionality needs matrices that are not zero and a Hessian with a trace, got "
+            f"squared norms {squares} and trace {np.trace(hessian)}"
+        )
+    return Proportionality(
+        float(np.trace(matrix) / np.trace(hessian)),
+        float(product / squares[1]),
+        float(product / np.sqrt(squares[0] * squares[1])),
+    )
+
+
+def subspace_overlap(first, second) -> float:
+    r""":math:`\mathrm{Tr}(PQ)/\sqrt{jk}` for the projectors P and Q on the spans of the columns.
+
+    One for the same space, zero for orthogonal ones, :math:`\sqrt{jk}/n` on average for random ones
+    (Gur-Ari, Roberts and Dyer, arXiv:1812.04754).
+
+    Args:
+        first, second: bases of shapes (n, j) and (n, k), their columns independent.
+    """
+    first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    if not (first.ndim == second.ndim == 2 and len(first) == len(second)):
+        raise ValueError(
+            f"subspaces must be given as columns, (n, j) and (n, k), got {first.shape} and "
+            f"{second.shape}"
+        )
+    if any(np.linalg.matrix_rank(a) < a.shape[1] for a in (first, second)):
+        raise ValueError("the columns of a basis must be independent; drop some")
+    cosines = np.linalg.qr(first)[0].T @ np.linalg.qr(second)[0]
+    return float(np.sum(cosines**2) / np.sqrt(first.shape[1] * second.shape[1]))
+
+
+def _pair(matrix, hessian):
+    pair = np.asarray(matrix, dtype=float), np.asarray(hessian, dtype=float)
+    if _side(pair[0]) != _side(pair[1]):
+        raise ValueError(
+            f"the matrices must have one shape (n, n), got {pair[0].shape} and {pair[1].shape}"
+        )
+    return pair
+
+
+def _side(operator):
+    shape = getattr(operator, "shape", ())
+    if len(shape) != 2 or shape[0] != shape[1]:
+        raise ValueError(f"operator must be a square matrix or LinearOperator, got shape {shape}")
+    a = operator if isinstance(operator, np.ndarray) else np.zeros((1, 1))
+    if not (np.isfinite(a).all() and np.allclose(a, a.T, rtol=1e-8, atol=1e-10 * abs(a).max())):
+        raise ValueError("a matrix must be finite and symmetric, got one that is not")
+    return shape[0]
+
+
+def _signs(n, probes, seed):
+    """Random vectors of ±1, one for each probe."""
+    if probes < 2:
+        raise ValueError(f"a standard error needs at least two probes, got {probes}")
+    generator = np.random.default_rng(seed)
+    return (generator.choice([-1.0, 1.0], n) for _ in range(probes))
+
+
+def _signed(vectors):
+    """Columns whose component of largest modulus is positive."""
+    largest = np.take_along_axis(vectors, np.abs(vectors).argmax(0)[None], 0)
+    return vectors * np.where(largest < 0, -1.0, 1.0)

@@ -1,0 +1,162 @@
+"""Models against torch.nn, closed forms and each other."""
+
+import numpy as np
+import pytest
+import torch
+
+from ddt_utils import networks
+
+RNG = np.random.default_rng(5)
+X = torch.from_numpy(RNG.normal(size=(12, 6)))
+CLASSES = torch.from_numpy(RNG.integers(0, 3, 12))
+SIGNS = torch.from_numpy(RNG.integers(0, 2, 12))
+REALS = torch.from_numpy(RNG.normal(size=12))
+PICTURES = torch.from_numpy(RNG.normal(size=(12, 16)))
+MODELS = [
+    (networks.logistic(6), X, SIGNS),
+    (networks.softmax(6, 3), X, CLASSES),
+    (networks.linear(6), X, REALS),
+    (networks.diagonal_linear(6), X, REALS),
+    (networks.fully_connected((6, 5, 3)), X, CLASSES),
+    (networks.fully_connected((6, 5, 4, 1), activation="relu"), X, SIGNS),
+    (networks.fully_connected((6, 4, 1), loss="squared"), X, REALS),
+    (
+        networks.convolutional(4, 3, channels=2),
+        torch.from_numpy(RNG.normal(size=(12, 16))),
+        CLASSES,
+    ),
+    (networks.quadratic(np.diag([1.0, 2, 3, 4, 5, 6])), X, SIGNS),
+]
+NAMES = [model.name for model, _, _ in MODELS]
+
+
+@pytest.mark.parametrize("model, x, y", MODELS, ids=NAMES)
+def test_replicas_are_the_same_model_side_by_side(model, x, y):
+    """On shared samples, on samples of their own, and under torch.func."""
+    theta = model.initial(4, seed=1)
+    one_by_one = torch.stack([model.sample_losses(t, x, y) for t in theta])
+    torch.testing.assert_close(model.sample_losses(theta, x, y), one_by_one, rtol=1e-12, atol=0)
+    rows = torch.from_numpy(RNG.integers(0, 12, (4, 5)))
+    own = torch.stack([model.loss(t, x[r], y[r]) for t, r in zip(theta, rows, strict=True)])
+    torch.testing.assert_close(model.loss(theta, x[rows], y[rows]), own, rtol=1e-12, atol=0)
+    mapped = torch.func.vmap(lambda t: model.loss(t, x, y))(theta)
+    torch.testing.assert_close(mapped, model.loss(theta, x, y), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("model, x, y", MODELS, ids=NAMES)
+def test_the_gradient_is_that_of_finite_differences(model, x, y):
+    theta = model.initial(1, seed=2)[0]
+    theta = theta + 0.1 * torch.from_numpy(RNG.normal(size=model.size))  # off the kinks
+    gradient = torch.func.grad(lambda t: model.loss(t, x, y))(theta)
+    direction = torch.from_numpy(RNG.normal(size=model.size))
+    ends = [float(model.loss(theta + h * direction, x, y)) for h in (1e-5, -1e-5)]
+    assert float(gradient @ direction) == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-6)
+
+
+def test_a_fully_connected_network_is_that_of_torch():
+    model = networks.fully_connected((6, 5, 4, 3), activation="relu")
+    theta = model.initial(1, seed=3)[0]
+    layers = torch.nn.Sequential(
+        torch.nn.Linear(6, 5), torch.nn.ReLU(), torch.nn.Linear(5, 4), torch.nn.ReLU(),
+        torch.nn.Linear(4, 3),
+    ).double()  # fmt: skip
+    blocks = model.blocks(theta)
+    with torch.no_grad():
+        for i, layer in enumerate(layers[::2]):
+            layer.weight.copy_(blocks[f"weight{i}"].T)
+            layer.bias.copy_(blocks[f"bias{i}"])
+    torch.testing.assert_close(model.outputs(theta, X), layers(X), rtol=1e-12, atol=1e-14)
+    loss = torch.nn.functional.cross_entropy(layers(X), CLASSES)
+    torch.testing.assert_close(model.loss(theta, X, CLASSES), loss, rtol=1e-12, atol=0)
+
+
+def test_a_convolution_is_that_of_torch():
+    model = networks.convolutional(8, 3, channels=4, activation="relu")
+    theta = model.initial(1, seed=3)[0]
+    pictures = torch.from_numpy(RNG.normal(size=(12, 64)))
+    blocks = model.blocks(theta)
+    kernel = blocks["kernel"].T.reshape(4, 1, 3, 3)
+    maps = torch.nn.functional.conv2d(pictures.reshape(12, 1, 8, 8), kernel, blocks["bias0"]).relu()
+    pooled = torch.nn.functional.avg_pool2d(maps, 2).permute(0, 2, 3, 1).reshape(12, -1)
+    torch.testing.assert_close(
+        model.outputs(theta, pictures), pooled @ blocks["weight1"] + blocks["bias1"]
+    )
+
+
+def test_binary_cross_entropy_is_that_of_torch_and_stays_finite():
+    model = networks.logistic(6)
+    theta = model.initial(1, seed=4)[0]
+    truth = torch.nn.functional.binary_cross_entropy_with_logits(X @ theta, SIGNS.double())
+    torch.testing.assert_close(model.loss(theta, X, SIGNS), truth)
+    assert bool(model.loss(1e4 * theta, X, SIGNS).isfinite())
+    for margin in (25.0, -25.0, 0.0):  # loss, slope and curvature keep their digits far out
+        one, here = torch.eye(1).double(), torch.tensor([margin]).double()
+        curve = networks.logistic(1)
+
+        def loss(t, curve=curve, one=one):
+            return curve.loss(t, one, torch.ones(1))
+
+        right = np.exp(-margin) / (1 + np.exp(-margin))
+        assert float(loss(here)) == pytest.approx(np.log1p(np.exp(-margin)), rel=1e-12)
+        assert float(torch.func.grad(loss)(here)) == pytest.approx(-right, rel=1e-12)
+        bend = float(torch.func.hessian(loss)(here))
+        assert bend == pytest.approx(right * (1 - right), rel=1e-9)
+
+
+def test_closed_hessians():
+    """Quadratic: H; linear regression: XᵀX/m; diagonal network at zero loss: 4 AᵀXᵀXA/m."""
+    x = X - X.mean(0)
+    matrix = np.array([[2.0, 0.3], [0.3, 1.0]])
+
+    def hessian(model, theta, x, y):
+        return torch.func.hessian(lambda t: model.loss(t, x, y))(theta)
+
+    quadratic = networks.quadratic(matrix)
+    found = hessian(quadratic, torch.ones(2, dtype=torch.float64), x[:, :2], SIGNS)
+    torch.testing.assert_close(found, torch.from_numpy(matrix))
+    moment = X.T @ X / len(X)
+    line = networks.linear(6)
+    torch.testing.assert_close(hessian(line, torch.zeros(6).double(), X, REALS), moment)
+    twice = networks.diagonal_linear(6)
+    theta = twice.initial(1, seed=1)[0]
+    u, v = theta[:6], theta[6:]
+    spread = torch.cat([torch.diag(u), -torch.diag(v)], 1)
+    exact = X @ (u**2 - v**2)
+    torch.testing.assert_close(hessian(twice, theta, X, exact), 4 * spread.T @ moment @ spread)
+
+
+def test_accuracy_counts():
+    model = networks.logistic(2)
+    theta = torch.tensor([1.0, 0.0], dtype=torch.float64)
+    x = torch.tensor([[1.0, 0], [2, 0], [-1, 0], [-2, 0]], dtype=torch.float64)
+    assert float(model.accuracy(theta, x, torch.tensor([1, 1, 0, 1]))) == 0.75
+    three = networks.softmax(2, 2)
+    both = torch.stack([torch.tensor([0.0, 1, 0, 0]), torch.tensor([1.0, 0, 0, 0])]).double()
+    assert three.accuracy(both, x, torch.tensor([1, 1, 0, 1])).tolist() == [0.75, 0.25]
+
+
+def test_initial_values_are_those_of_the_replica():
+    model = networks.fully_connected((6, 50, 3))
+    many = model.initial(30, seed=7)
+    assert torch.equal(many[:3], model.initial(3, seed=7))
+    assert not torch.equal(many[:3], model.initial(3, seed=8))
+    weights = model.blocks(many)["weight0"]
+    assert float(weights.std()) == pytest.approx(6**-0.5, rel=0.05)
+    assert not bool(model.blocks(many)["bias0"].any())
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: networks.fully_connected((3,)), "widths need inputs and outputs"),
+        (lambda: networks.fully_connected((3, 2), activation="gelu"), "or 'relu', got 'gelu'"),
+        (lambda: networks.fully_connected((3, 2), loss="squared"), "with one output"),
+        (lambda: networks.convolutional(4, 2, kernel=4), "got 1 for side 4 and kernel 4"),
+        (lambda: networks.convolutional(8, 2, activation="sin"), "got 'sin'"),
+        (lambda: networks.quadratic([[1.0, 2.0], [0.0, 1.0]]), "symmetric square"),
+        (lambda: networks.logistic(3).blocks(torch.zeros(4)), "has 3 parameters, got a vector"),
+    ],
+)  # fmt: skip
+def test_errors(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -1,0 +1,259 @@
+"""Replicas: reproducible one by one, in any company, however cut; and right on known problems."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from scipy import linalg
+
+from ddt_utils import networks
+from ddt_utils.criterion import Beyond, Box, LevelSet, Quench
+from ddt_utils.replicas import SGD, GaussianSGD, GradientDescent, Replicas, sgld
+
+RNG = np.random.default_rng(11)
+X, Y = RNG.normal(size=(60, 4)), RNG.integers(0, 2, 60)
+NET = networks.fully_connected((4, 5, 2))
+START = NET.initial(1, seed=2)[0].numpy()
+RULES = [
+    SGD(0.1, 8),
+    SGD(0.1, 8, momentum=0.9),
+    SGD(0.1, 8, sampling="distinct"),
+    SGD(0.1, 7, sampling="epochs"),
+    sgld(0.05, 1e-3, NET.size),
+    GradientDescent(0.1),
+]
+IDS = ["SGD", "momentum", "distinct", "epochs", "SGLD", "GD"]
+H = np.array([[2.0, 0.5], [0.5, 1.0]])
+BOWL = networks.quadratic(H)
+PLACES = RNG.normal(size=(40, 2))
+PLACES -= PLACES.mean(0)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=IDS)
+def test_a_replica_is_the_same_alone_and_among_256(rule):
+    """The same samples exactly (it draws by its number), the weights to 1e-9 or better."""
+    many = Replicas(NET, X, Y, rule, start=START, replicas=256, seed=5).run(80)
+    for number in (0, 200):
+        options = dict(start=START, replicas=1, seed=5, first=number)
+        alone = Replicas(NET, X, Y, rule, **options).run(80)
+        apart = (many.theta[number] - alone.theta[0]).abs().max()
+        assert float(apart) < 1e-9
+        assert torch.equal(many._block[2][number], alone._block[2][0])
+    if not isinstance(rule, GradientDescent):
+        assert float((many.theta[0] - many.theta[1]).abs().max()) > 1e-4
+
+
+@pytest.mark.parametrize("rule", RULES, ids=IDS)
+def test_training_may_be_cut_saved_and_resumed(rule, tmp_path):
+    def fresh():
+        return Replicas(NET, X, Y, rule, start=START, replicas=3, seed=5)
+
+    whole = fresh().run(150)
+    cut = fresh().run(1).run(69)
+    cut.save(tmp_path / "state.npz")
+    resumed = fresh().resume(tmp_path / "state.npz").run(80)
+    assert torch.equal(resumed.theta, whole.theta) and resumed.iteration == 150
+    other = Replicas(NET, X, Y, rule, start=START, replicas=3, seed=6)
+    with pytest.raises(ValueError, match="holds another training"):
+        other.resume(tmp_path / "state.npz")
+
+
+def test_sgd_is_what_a_plain_loop_of_torch_does():
+    """The batches are read off; the optimiser is torch's own, with momentum."""
+    rule = SGD(0.1, 8, momentum=0.8)
+    crowd = Replicas(NET, X, Y, rule, start=START, replicas=2, seed=1)
+    draw, length = rule.draws(len(X), NET.size)
+    batches = np.concatenate([draw(crowd._stream(1, block)) for block in range(2)])
+    theta = torch.tensor(START, requires_grad=True)
+    optimiser = torch.optim.SGD([theta], lr=0.1, momentum=0.8)
+    x, y = torch.from_numpy(X), torch.from_numpy(Y)
+    for batch in batches[:100]:
+        optimiser.zero_grad()
+        NET.loss(theta, x[batch], y[batch]).backward()
+        optimiser.step()
+    torch.testing.assert_close(crowd.run(100).theta[1], theta.detach(), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("sampling, factor", [("replacement", 1.0), ("distinct", 30 / 39)])
+def test_a_quadratic_valley_rests_with_the_covariance_of_the_lyapunov_equation(sampling, factor):
+    r"""S = (1 − ηH) S (1 − ηH) + η² C, C = H Cov H/B·(m−B)/(m−1); false alarm 1e-5 over three."""
+    eta, batch = 0.2, 10
+    rule = SGD(eta, batch, sampling=sampling)
+    crowd = Replicas(BOWL, PLACES, np.zeros(40), rule, start=np.zeros(2), replicas=4000, seed=3)
+    theta = crowd.run(60).theta.numpy()
+    spread = H @ (PLACES.T @ PLACES / 40) @ H / batch * factor
+    step = np.eye(2) - eta * H
+    truth = linalg.solve_discrete_lyapunov(step, eta**2 * spread)
+    found = np.cov(theta.T)
+    error = np.sqrt((np.outer(np.diag(truth), np.diag(truth)) + truth**2) / 4000)
+    assert np.abs((found - truth) / error).max() < 4.7
+
+
+def test_sgld_rests_in_the_gibbs_density():
+    """Quadratic: covariance D (H (1 − ηH/2))⁻¹ of the discrete chain; false alarm 1e-5."""
+    eta, diffusion = 0.1, 0.3
+    rule = sgld(eta, diffusion, 2)
+    crowd = Replicas(BOWL, PLACES, np.zeros(40), rule, start=np.zeros(2), replicas=4000, seed=4)
+    found = np.cov(crowd.run(120).theta.numpy().T)
+    truth = diffusion * np.linalg.inv(H @ (np.eye(2) - eta * H / 2))
+    error = np.sqrt((np.outer(np.diag(truth), np.diag(truth)) + truth**2) / 4000)
+    assert np.abs((found - truth) / error).max() < 4.7
+
+
+def test_gaussian_noise_has_the_covariance_of_its_factor():
+    factor = np.array([[1.0], [0.5]])
+    rule = GaussianSGD(0.1, factor)
+    crowd = Replicas(BOWL, PLACES, np.zeros(40), rule, start=np.zeros(2), replicas=4000, seed=9)
+    kicks = crowd.run(1).theta.numpy() / 0.1
+    assert np.linalg.matrix_rank(kicks, tol=1e-9) == 1
+    assert kicks[:, 0].var() == pytest.approx(1, abs=4.42 * np.sqrt(2 / 4000))
+
+
+def test_an_epoch_visits_every_sample_once():
+    draw, length = SGD(0.1, 6, sampling="epochs").draws(60, 3)
+    crowd = Replicas(NET, X, Y, SGD(0.1, 6), start=START, seed=1)
+    batches = draw(crowd._stream(0, 0))
+    assert length == 10 and sorted(batches.ravel()) == list(range(60))
+    distinct, _ = SGD(0.1, 6, sampling="distinct").draws(60, 3)
+    assert all(len(set(batch)) == 6 for batch in distinct(crowd._stream(0, 0)))
+
+
+def test_every_sample_is_drawn_as_often():
+    """χ² over 40 samples, 20 480 draws, each sampling; false alarm 1e-5."""
+    crowd = Replicas(NET, X, Y, SGD(0.1, 6), start=START, seed=1)
+    for sampling in ("replacement", "distinct"):
+        draw, _ = SGD(0.1, 5, sampling=sampling).draws(40, 3)
+        drawn = np.concatenate([draw(crowd._stream(0, block)).ravel() for block in range(64)])
+        counts = np.bincount(drawn, minlength=40)
+        assert np.sum((counts - 512.0) ** 2 / 512) < 92  # χ²(39) exceeds it once in 1e5
+
+
+def test_escape_from_a_box_is_the_same_in_any_company_and_in_pieces():
+    def crowd(first, count):
+        options = dict(start=np.zeros(2), replicas=count, seed=3, first=first)
+        return Replicas(BOWL, PLACES, np.zeros(40), SGD(0.1, 4), **options)
+
+    box = Box((0, 0), 0.5)
+    many = crowd(0, 200).escape(box, max_iterations=400)
+    few = crowd(50, 20).escape(box, max_iterations=400)
+    np.testing.assert_array_equal(many.times[50:70], few.times)
+    np.testing.assert_array_equal(many.status[50:70], few.status)
+    pieces = crowd(50, 20)
+    pieces.escape(box, max_iterations=30)
+    again = pieces.escape(box, max_iterations=400)
+    np.testing.assert_array_equal(again.times, few.times)
+    assert 0 < many.censored < 200 and np.abs(many.states[many.status == 1]).max(1).min() >= 0.5
+    assert np.all(many.times[many.status == 2] == 400 * 0.1)
+
+
+def test_the_time_out_of_an_interval_is_that_of_the_exact_walk():
+    """One parameter, Gaussian kicks: the mean of `discrete`, which shares no code; 1e-5."""
+    import sympy as sp
+
+    from ddt_utils import discrete, noise
+    from ddt_utils.landscape import Landscape
+
+    u = sp.Symbol("u", real=True)
+    bowl = Landscape(u**2, (u,), name="bowl", box=((-2, 2),))
+    truth = discrete.mean_first_passage_time(
+        bowl, noise.WhiteNoise(0.1), step=0.1, start=0, lower=-0.5, upper=0.5
+    )
+    model = networks.quadratic([[2.0]])
+    crowd = Replicas(
+        model, np.zeros((1, 1)), np.zeros(1), sgld(0.1, 0.1, 1), start=[0.0], replicas=6000, seed=8
+    )
+    times = crowd.escape(Box(0, 0.5), max_iterations=100_000)
+    assert abs(times.mean - truth) < 4.42 * times.stderr
+
+
+def test_criteria_say_what_they_mean_of_networks():
+    theta = torch.tensor([[0.0, 0.0], [0.6, 0.0], [0.0, -0.9]], dtype=torch.float64)
+
+    def loss(t):
+        return BOWL.loss(t, torch.from_numpy(PLACES), torch.zeros(40))
+
+    assert Box((0, 0), 0.5).outside(theta, loss).tolist() == [False, True, True]
+    assert Beyond((0.5, 0), (1, 0)).outside(theta, loss).tolist() == [False, True, False]
+    levels = [float(v) for v in loss(theta)]
+    assert LevelSet(levels[1]).outside(theta, loss).tolist() == [v >= levels[1] for v in levels]
+
+
+def test_the_quench_tells_two_valleys_apart():
+    """L = ¼(θ² − 1)² as a network without samples of its own: whoever is beyond 0 ends at 1."""
+
+    def loss(theta):
+        return ((theta**2 - 1) ** 2 / 4).sum(-1)
+
+    quench = Quench(-1, radius=0.1, learning_rate=0.2)
+    theta = torch.tensor([[-1.7], [-0.9], [-1e-3], [1e-3], [0.4], [2.0]], dtype=torch.float64)
+    assert quench.outside(theta, loss).tolist() == [False, False, False, True, True, True]
+    assert theta[0] == -1.7  # the walkers stay where they are
+    with pytest.raises(ValueError, match="no region"):
+        quench.condition(None)
+
+
+def test_what_blows_up_is_counted_apart():
+    crowd = Replicas(
+        BOWL, PLACES, np.zeros(40), SGD(50.0, 4), start=np.zeros(2), replicas=5, seed=1
+    )
+    times = crowd.escape(LevelSet(1e20), max_iterations=2000)
+    assert times.diverged == 5 and times.escaped == 0
+
+
+INTERRUPTED = """
+import numpy as np
+from tests.test_replicas import *
+crowd = Replicas(NET, X, Y, SGD(0.1, 8), start=START, replicas=4, seed=5)
+print("ready", flush=True)
+try:
+    crowd.run(10**9)
+except KeyboardInterrupt:
+    done = crowd.iteration
+    again = Replicas(NET, X, Y, SGD(0.1, 8), start=START, replicas=4, seed=5).run(done)
+    print(done > 0 and bool((again.theta == crowd.theta).all()))
+"""
+
+
+def test_an_interrupt_leaves_whole_iterations():
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED], stdout=subprocess.PIPE, text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=120)
+    assert out == "True\n"
+
+
+def test_history_is_what_the_observer_saw():
+    crowd = Replicas(NET, X, Y, SGD(0.1, 8), start=START, replicas=2, seed=5)
+    crowd.run(10, every=5, observe=lambda c: (c.iteration, c.loss()))
+    assert [seen for seen, _ in crowd.history] == [0, 5, 10]
+    assert torch.equal(crowd.history[-1][1], crowd.loss())
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: SGD(0, 1), "learning_rate must be positive"),
+        (lambda: SGD(0.1, 1.5), "whole number from 1, got 1.5"),
+        (lambda: SGD(0.1, 1, momentum=1), r"momentum must lie in \[0, 1\)"),
+        (lambda: SGD(0.1, 1, sampling="all"), "one of .*'epochs'"),
+        (lambda: SGD(0.1, 100, sampling="epochs").draws(60, 3), "distinct samples"),
+        (lambda: GaussianSGD(0.1, np.ones(3)), "finite matrix"),
+        (lambda: sgld(0.1, 0.1, 3).draws(60, 4), "needs 4 rows"),
+        (lambda: sgld(0.1, -1, 3), "diffusion must be positive"),
+        (lambda: Replicas(NET, X, Y, RULES[0], start=np.zeros(3), seed=1), "start must have shape"),
+        (lambda: Replicas(NET, X, Y[:5], RULES[0], start=START, seed=1), r"y \(m,\)"),
+        (lambda: Replicas(NET, X, Y, RULES[0], start=START * np.nan, seed=1), "be finite"),
+    ],
+)
+def test_errors(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -1,0 +1,205 @@
+"""Eigenvalues without a matrix, against NumPy's eigenvalues of the matrix."""
+
+import numpy as np
+import pytest
+from scipy.sparse.linalg import aslinearoperator
+from scipy.stats import norm
+
+from ddt_utils import networks
+from ddt_utils.curvature import hessian, hessian_operator
+from ddt_utils.spectrum import (
+    hutchinson_trace,
+    in_eigenbasis,
+    lanczos,
+    proportionality,
+    spectral_density,
+    subspace_overlap,
+    top_eigenpairs,
+)
+
+RNG = np.random.default_rng(7)
+N = 40
+BASIS = np.linalg.qr(RNG.normal(size=(N, N)))[0]
+VALUES = np.sort(np.concatenate([[30.0, 20.0, -4.0], RNG.exponential(size=N - 3)]))[::-1]
+MATRIX = (BASIS * VALUES) @ BASIS.T
+MATRIX = (MATRIX + MATRIX.T) / 2
+FALSE_ALARM = 1e-5
+
+
+@pytest.mark.parametrize("operator", [MATRIX, aslinearoperator(MATRIX)], ids=["matrix", "operator"])
+def test_top_eigenpairs(operator):
+    values, vectors = top_eigenpairs(operator, count=4, seed=1)
+    np.testing.assert_allclose(values, VALUES[:4], rtol=1e-11)
+    np.testing.assert_allclose(MATRIX @ vectors, vectors * values, atol=1e-10)
+    np.testing.assert_allclose(vectors.T @ vectors, np.eye(4), atol=1e-12)
+    assert (vectors.max(0) == np.abs(vectors).max(0)).all()
+    lowest = top_eigenpairs(operator, count=2, seed=1, which="SA")[0]
+    np.testing.assert_allclose(lowest, VALUES[-2:], rtol=1e-9)
+    largest = top_eigenpairs(operator, count=3, seed=1, which="LM")[0]
+    np.testing.assert_allclose(largest, [30, 20, VALUES[2]], rtol=1e-11)
+
+
+def test_top_eigenpairs_of_a_network_are_those_of_its_hessian():
+    model = networks.fully_connected((5, 6, 3))
+    x, y = RNG.normal(size=(30, 5)), RNG.integers(0, 3, 30)
+    theta = model.initial(1, seed=3)[0]
+    values, vectors = np.linalg.eigh(hessian(model, theta, x, y))
+    found = top_eigenpairs(hessian_operator(model, theta, x, y), count=3, seed=5)
+    np.testing.assert_allclose(found[0], values[::-1][:3], rtol=1e-10)
+    assert subspace_overlap(found[1], vectors[:, -3:]) == pytest.approx(1, abs=1e-10)
+
+
+def test_a_seed_gives_the_same_numbers_and_another_gives_others():
+    def run(seed):
+        density = spectral_density(
+            MATRIX, steps=5, probes=3, seed=seed, grid=np.linspace(-5, 5, 7), width=1.0
+        )
+        trace = hutchinson_trace(MATRIX, probes=3, seed=seed)
+        return np.concatenate([density.density, density.error, [trace.value, trace.error]])
+
+    first = run(1)
+    np.random.default_rng(0)
+    np.random.seed(3)  # noqa: NPY002 the global generator is not to matter
+    np.testing.assert_array_equal(first, run(1))
+    assert (first != run(2)).all()
+    pairs = [top_eigenpairs(MATRIX, count=2, seed=4) for _ in range(2)]
+    np.testing.assert_array_equal(pairs[0][1], pairs[1][1])
+
+
+def test_the_trace_is_within_its_error_which_is_the_known_one():
+    probes = 400
+    found = hutchinson_trace(MATRIX, probes=probes, seed=2)
+    off = MATRIX - np.diag(np.diag(MATRIX))
+    sigma = np.sqrt(2 * np.sum(off**2) / probes)
+    assert abs(found.value - VALUES.sum()) < norm.isf(FALSE_ALARM / 2) * sigma
+    assert found.error == pytest.approx(sigma, rel=0.25)
+
+
+def test_the_trace_of_a_diagonal_matrix_needs_no_luck():
+    found = hutchinson_trace(np.diag(VALUES), probes=2, seed=0)
+    assert found.value == pytest.approx(VALUES.sum(), rel=1e-13) and found.error < 1e-12
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 15])
+def test_lanczos_is_a_gauss_quadrature(steps):
+    """Chebyshev polynomials, none of which is small: exact below the degree 2·steps, not at it."""
+    values, start = np.sort(RNG.uniform(-1, 1, N)), RNG.normal(size=N)
+    matrix = (BASIS * values) @ BASIS.T
+    nodes, weights = lanczos((matrix + matrix.T) / 2, start, steps=steps)
+    parts = (BASIS.T @ start) ** 2 / (start @ start)
+    assert len(nodes) == steps
+    degrees = np.arange(2 * steps + 1)[:, None]
+    off = np.cos(degrees * np.arccos(nodes)) @ weights
+    off = off - np.cos(degrees * np.arccos(values)) @ parts
+    np.testing.assert_allclose(off[:-1], 0, atol=1e-12)
+    assert abs(off[-1]) > 1e-6
+
+
+def test_lanczos_stops_when_there_are_no_more_eigenvalues_to_be_found():
+    values = np.repeat([0.0, 1.0, 5.0], [20, 15, 5])
+    matrix = (BASIS * values) @ BASIS.T
+    start = RNG.normal(size=N)
+    nodes, weights = lanczos((matrix + matrix.T) / 2, start, steps=30)
+    np.testing.assert_allclose(nodes, [0, 1, 5], atol=1e-10)
+    parts = (BASIS.T @ start) ** 2 / (start @ start)
+    np.testing.assert_allclose(weights, [parts[values == v].sum() for v in (0, 1, 5)], atol=1e-10)
+    nodes, weights = lanczos(np.zeros((3, 3)), np.ones(3), steps=3)
+    assert nodes == [0] and weights == [1]
+    nodes, weights = lanczos(MATRIX, start, steps=10 * N)
+    np.testing.assert_allclose(nodes, VALUES[::-1], atol=1e-9)
+
+
+def test_the_spectral_density_is_within_its_error_which_is_the_known_one():
+    """One probe of the density at t has the variance of Hutchinson's trace of N(A; t)/n."""
+    grid, width, probes = np.linspace(-6, 32, 20), 1.5, 300
+    found = spectral_density(MATRIX, steps=N, probes=probes, seed=8, grid=grid, width=width)
+    exact, sigma = [], []
+    for t in grid:
+        smeared = norm.pdf(VALUES, t, width) / N
+        matrix = (BASIS * smeared) @ BASIS.T
+        exact.append(smeared.sum())
+        sigma.append(np.sqrt(2 * np.sum((matrix - np.diag(np.diag(matrix))) ** 2) / probes))
+    # a bound in standard deviations for twenty places together, plus rounding
+    limit = norm.isf(FALSE_ALARM / 2 / len(grid)) * np.array(sigma) + 1e-12
+    assert (np.abs(found.density - exact) < limit).all()
+    np.testing.assert_allclose(found.error, sigma, rtol=0.3, atol=1e-12)
+    np.testing.assert_array_equal(found.grid, grid)
+
+
+def test_the_spectral_density_integrates_to_one():
+    grid = np.linspace(-15, 45, 2001)
+    found = spectral_density(MATRIX, steps=12, probes=2, seed=8, grid=grid, width=1.0)
+    assert np.trapezoid(found.density, grid) == pytest.approx(1, abs=1e-10)
+
+
+def test_a_matrix_in_the_eigenbasis():
+    other = RNG.normal(size=(N, N))
+    other = other @ other.T
+    found = in_eigenbasis(other, MATRIX)
+    np.testing.assert_allclose(found.curvatures, VALUES, atol=1e-12)
+    np.testing.assert_allclose(
+        found.directions @ found.matrix @ found.directions.T, other, atol=1e-10
+    )
+    np.testing.assert_allclose(in_eigenbasis(MATRIX, MATRIX).matrix, np.diag(VALUES), atol=1e-12)
+    assert in_eigenbasis(other, np.diag([3.0, 1, 2] + [0.0] * (N - 3))).matrix[
+        0, 1
+    ] == pytest.approx(other[0, 2])
+
+
+def test_proportionality():
+    found = proportionality(2.5 * MATRIX, MATRIX)
+    assert found.trace_ratio == pytest.approx(2.5) and found.slope == pytest.approx(2.5)
+    assert found.cosine == pytest.approx(1, abs=1e-14)
+    assert proportionality(-MATRIX, MATRIX).cosine == pytest.approx(-1, abs=1e-14)
+    found = proportionality(np.diag([1.0, 1, 0]), np.diag([1.0, 0, 1]))
+    assert (found.trace_ratio, found.slope) == (1, 0.5) and found.cosine == pytest.approx(0.5)
+    other = RNG.normal(size=(N, N))
+    other = other + other.T
+    found = proportionality(other, MATRIX)
+    fitted = np.linalg.lstsq(MATRIX.reshape(-1, 1), other.ravel())
+    assert found.slope == pytest.approx(fitted[0][0])
+    left = np.sqrt(fitted[1][0]) / np.linalg.norm(other)
+    assert np.sqrt(1 - found.cosine**2) == pytest.approx(left)
+
+
+def test_overlap_of_subspaces():
+    mixed = BASIS[:, :3] @ RNG.normal(size=(3, 3))
+    assert subspace_overlap(BASIS[:, :3], mixed) == pytest.approx(1, abs=1e-12)
+    assert subspace_overlap(BASIS[:, :3], BASIS[:, 3:8]) == pytest.approx(0, abs=1e-14)
+    assert subspace_overlap(BASIS[:, :4], BASIS[:, 2:4]) == pytest.approx(2 / np.sqrt(8))
+    angle = 0.3
+    tilted = np.cos(angle) * BASIS[:, :1] + np.sin(angle) * BASIS[:, 1:2]
+    assert subspace_overlap(tilted, BASIS[:, :1]) == pytest.approx(np.cos(angle) ** 2)
+
+
+ONE = np.ones((2, 2))
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: top_eigenpairs(MATRIX, count=N, seed=0), "count must be from 1 to n − 1 = 39"),
+        (lambda: top_eigenpairs(MATRIX, count=0, seed=0), "count must be from 1"),
+        (lambda: top_eigenpairs(MATRIX[:3], count=1, seed=0), "operator must be a square"),
+        (lambda: hutchinson_trace(3.0, probes=2, seed=0), "operator must be a square"),
+        (lambda: hutchinson_trace(MATRIX * np.nan, probes=2, seed=0), "must be finite and symm"),
+        (lambda: hutchinson_trace(ONE * np.inf, probes=2, seed=0), "must be finite and symmetric"),
+        (lambda: hutchinson_trace(MATRIX, probes=1, seed=0), "at least two probes, got 1"),
+        (lambda: lanczos(MATRIX, np.ones(N), steps=0), "got 0 steps"),
+        (lambda: lanczos(MATRIX, np.zeros(N), steps=2), "of length 0.0"),
+        (lambda: lanczos(MATRIX, np.ones(3), steps=2), r"a start of shape \(40,\)"),
+        (
+            lambda: spectral_density(MATRIX, steps=2, probes=2, seed=0, grid=[0.0], width=0.0),
+            "width must be positive and finite, got 0.0",
+        ),
+        (lambda: in_eigenbasis(np.triu(MATRIX), MATRIX), "must be finite and symmetric"),
+        (lambda: in_eigenbasis(ONE, MATRIX), r"one shape \(n, n\), got \(2, 2\) and \(40, 40\)"),
+        (lambda: proportionality(0 * ONE, ONE), "matrices that are not zero"),
+        (lambda: proportionality(ONE, np.diag([1.0, -1])), "a Hessian with a trace"),
+        (lambda: subspace_overlap(ONE, ONE), "columns of a basis must be independent"),
+        (lambda: subspace_overlap(np.ones(2), ONE), "must be given as columns"),
+    ],
+)
+def test_bad_input_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

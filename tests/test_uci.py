@@ -1,0 +1,279 @@
+"""Fetching data sets, against a local stand-in for the servers of OpenML and of UCI.
+
+The stand-in answers the four requests that scikit-learn makes of OpenML, and serves the archives.
+What it serves has the size and the classes of the real sets; the numbers are made up.
+"""
+
+import hashlib
+import http.server
+import io
+import json
+import threading
+import time
+import zipfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.datasets import _openml
+
+from ddt_utils import uci
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:A network error", "ignore:Invalid cache", "ignore:Retry downloading"
+)
+
+
+class Server:
+    """Serves ``pages``, path → bytes, or a status; counts what is asked."""
+
+    def __init__(self):
+        self.pages, self.asked = {}, []
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                outer.asked.append(self.path)
+                page = outer.pages.get(self.path, 404)
+                self.send_response(page if isinstance(page, int) else 200)
+                self.end_headers()
+                self.wfile.write(b"" if isinstance(page, int) else page)
+
+            def log_message(self, *words):
+                pass
+
+        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self.http.server_port}"
+        threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()
+
+    def close(self):
+        self.http.shutdown()
+        self.http.server_close()
+
+
+@pytest.fixture
+def server(monkeypatch):
+    stand_in = Server()
+    for name in ("_DATA_INFO", "_DATA_FEATURES", "_DATA_QUALITIES"):
+        address = getattr(_openml, name).replace("https://www.openml.org", stand_in.address)
+        monkeypatch.setattr(_openml, name, address)
+    for name, remote in uci._REMOTE.items():
+        if remote.url:
+            moved = remote.url.replace("https://archive.ics.uci.edu", stand_in.address)
+            monkeypatch.setitem(uci._REMOTE, name, replace(remote, url=moved))
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    yield stand_in
+    stand_in.close()
+
+
+def labels_of(name, seed=0):
+    counts = uci._REMOTE[name].counts
+    return np.random.default_rng(seed).permutation(np.repeat(list(counts), list(counts.values())))
+
+
+def joined(columns, labels, separator):
+    """A line of text for each sample, its label last."""
+    rows = zip(columns.tolist(), labels, strict=True)
+    return [separator.join([*map(repr, row), label]) for row, label in rows]
+
+
+def serve_openml(server, name, columns, labels, *, damaged=False):
+    """Put a set on the server in OpenML's formats; returns the path of the file."""
+    number, names = uci._REMOTE[name].openml, [f"V{j + 1}" for j in range(columns.shape[1])]
+    classes = list(uci._REMOTE[name].counts)
+    arff = ["@RELATION stand-in"] + [f"@ATTRIBUTE {n} NUMERIC" for n in names]
+    arff += [f"@ATTRIBUTE Class {{{','.join(classes)}}}", "@DATA"]
+    arff += joined(columns, labels, ",")
+    content = "\n".join(arff).encode()
+    path = f"/data/v1/download/{number}/{number}.arff"
+    description = dict(
+        id=str(number), name="stand-in", version="1", description="", format="ARFF", file_id="1"
+    )
+    description |= dict(status="active", url=server.address + path)
+    description["md5_checksum"] = hashlib.md5(content).hexdigest()
+    flags = dict(is_ignore="false", is_row_identifier="false", number_of_missing_values="0")
+    features = [
+        dict(flags, index=str(j), name=n, data_type="numeric", is_target="false")
+        for j, n in enumerate(names)
+    ]
+    last = dict(index=str(len(names)), name="Class", data_type="nominal", is_target="true")
+    features.append(dict(flags, **last, nominal_value=classes))
+    size = dict(name="NumberOfInstances", value=str(float(len(labels))))
+    api = "/api/v1/json/data"
+    server.pages |= {
+        f"{api}/{number}": json.dumps({"data_set_description": description}).encode(),
+        f"{api}/features/{number}": json.dumps({"data_features": {"feature": features}}).encode(),
+        f"{api}/qualities/{number}": json.dumps({"data_qualities": {"quality": [size]}}).encode(),
+        path: content[:-9] + b"," + content[-8:] if damaged else content,
+    }
+    return path
+
+
+def serve_archive(server, monkeypatch, name, parts, *, checksums=True):
+    """Put an archive of these texts on the server; the expected MD5s are theirs."""
+    remote, packed = uci._REMOTE[name], io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for (inside, _), text in zip(remote.files, parts, strict=True):
+            archive.writestr(f"folder/{inside}", text)
+    path = remote.url.removeprefix(server.address)
+    server.pages[path] = packed.getvalue()
+    if checksums:
+        known = [hashlib.md5(text.encode()).hexdigest() for text in parts]
+        files = tuple(zip([inside for inside, _ in remote.files], known, strict=True))
+        monkeypatch.setitem(uci._REMOTE, name, replace(remote, files=files))
+    return path
+
+
+def banknote(server, **options):
+    columns, labels = np.random.default_rng(1).normal(3, 2, (1372, 4)), labels_of("banknote")
+    return serve_openml(server, "banknote", columns, labels, **options), columns, labels
+
+
+def avila(labels, seed=2):
+    columns = np.random.default_rng(seed).normal(size=(len(labels), 10)).round(6)
+    lines = joined(columns, labels, ",")
+    return columns, ["\r\n".join(part) + "\r\n" for part in (lines[:10430], lines[10430:])]
+
+
+def test_the_table_agrees_with_the_sizes_that_uci_states():
+    sizes = {name: (sum(r.counts.values()), r.features, len(r.counts)) for name, r in table()}
+    assert sizes == {
+        "avila": (20867, 10, 12),
+        "banknote": (1372, 4, 2),
+        "cardiotocography": (2126, 21, 10),
+        "cardiotocography states": (2126, 21, 3),
+        "sensorless": (58509, 48, 11),
+    }
+    assert uci.SETS == tuple(sizes)
+
+
+def table():
+    return uci._REMOTE.items()
+
+
+def test_banknote_comes_from_openml_once(server, tmp_path):
+    path, columns, labels = banknote(server)
+    found = uci.fetch("banknote", folder=tmp_path)
+    np.testing.assert_allclose(found.inputs, stats.zscore(columns), atol=1e-12)
+    np.testing.assert_array_equal(found.targets, labels == "2")
+    assert found.classes == ("1", "2") and found.counts.tolist() == [762, 610]
+    assert found.name == "banknote" and "10.24432/C55P57" in found.source
+    asked = len(server.asked)
+    assert server.asked.count(path) == 1
+    again = uci.fetch("banknote", folder=tmp_path)
+    assert len(server.asked) == asked
+    np.testing.assert_array_equal(again.inputs, found.inputs)
+    server.close()  # a copy in the folder needs no network
+    np.testing.assert_array_equal(uci.fetch("banknote", folder=tmp_path).inputs, found.inputs)
+
+
+def cardiotocography(labels):
+    """35 columns: two times, a copy of V4, 22 measurements of which V16 is zero, ten marks."""
+    draw = np.random.default_rng(3)
+    columns = draw.normal(100, 10, (len(labels), 35))
+    columns[:, 2], columns[:, 15] = columns[:, 3], 0
+    columns[:, 25:] = np.eye(10)[draw.integers(10, size=len(labels))]
+    return columns
+
+
+@pytest.mark.parametrize("name", ["cardiotocography", "cardiotocography states"])
+def test_cardiotocography_loses_the_columns_that_know_the_answer(server, tmp_path, name):
+    labels = labels_of(name)
+    columns = cardiotocography(labels)
+    serve_openml(server, name, columns, labels)
+    found = uci.fetch(name, folder=tmp_path)
+    kept = [j for j in range(3, 25) if j != 15]
+    np.testing.assert_allclose(found.inputs, stats.zscore(columns[:, kept]), atol=1e-12)
+    np.testing.assert_array_equal(found.targets, labels.astype(int) - 1)
+    two = uci.fetch(name, binary=["1"], folder=tmp_path)
+    np.testing.assert_array_equal(two.targets, labels == "1")
+
+
+@pytest.mark.parametrize("broken", ["marks", "measurements"])
+def test_cardiotocography_with_other_columns_is_refused(server, tmp_path, broken):
+    labels = labels_of("cardiotocography")
+    columns = cardiotocography(labels)
+    if broken == "marks":
+        columns[7, 25:] = 0
+    else:
+        columns[:, 15] = columns[:, 0]
+    serve_openml(server, "cardiotocography", columns, labels)
+    message = "do not mark one pattern" if broken == "marks" else "must have 21 features"
+    with pytest.raises(ValueError, match=message):
+        uci.fetch("cardiotocography", folder=tmp_path)
+
+
+def test_avila_comes_from_uci_once(server, tmp_path, monkeypatch):
+    labels = labels_of("avila")
+    columns, parts = avila(labels)
+    path = serve_archive(server, monkeypatch, "avila", parts)
+    found = uci.fetch("avila", folder=tmp_path)
+    np.testing.assert_allclose(found.inputs, stats.zscore(columns), atol=1e-12)
+    np.testing.assert_array_equal(np.array(found.classes)[found.targets], labels)
+    assert "".join(found.classes) == "ABCDEFGHIWXY" and found.counts[1] == 10
+    halves = uci.fetch("avila", binary=True, folder=tmp_path)
+    np.testing.assert_array_equal(halves.targets, labels > "F")
+    assert server.asked == [path]
+
+
+def test_sensorless_comes_from_uci(server, tmp_path, monkeypatch):
+    """A hundredth of its size, to be quick."""
+    few = {label: 53 for label in uci._REMOTE["sensorless"].counts}
+    monkeypatch.setitem(uci._REMOTE, "sensorless", replace(uci._REMOTE["sensorless"], counts=few))
+    labels = labels_of("sensorless")
+    columns = np.random.default_rng(4).normal(0, 1e-5, (len(labels), 48))
+    text = "\n".join(joined(columns, labels, " "))
+    serve_archive(server, monkeypatch, "sensorless", [text], checksums=False)
+    found = uci.fetch("sensorless", folder=tmp_path)
+    np.testing.assert_allclose(found.inputs, stats.zscore(columns), atol=1e-9)
+    np.testing.assert_array_equal(found.targets, labels.astype(int) - 1)
+
+
+@pytest.mark.parametrize("way", ["openml", "md5", "archive", "missing"])
+def test_a_damaged_download_is_noticed_and_replaced(server, tmp_path, monkeypatch, way):
+    if way == "openml":
+        name = "banknote"
+        banknote(server, damaged=True)
+    else:
+        name, (_, parts) = "avila", avila(labels_of("avila"))
+        path = serve_archive(server, monkeypatch, "avila", parts, checksums=way != "md5")
+        if way == "archive":
+            server.pages[path] = server.pages[path][:5000]
+        elif way == "missing":
+            server.pages[path] = b"PK\x05\x06" + bytes(18)  # an archive without a file
+    with pytest.raises(ValueError, match=f"file of {name} in .* is damaged .* call again"):
+        uci.fetch(name, folder=tmp_path)
+    if way == "openml":
+        banknote(server)
+    else:
+        serve_archive(server, monkeypatch, "avila", parts)
+    assert uci.fetch(name, folder=tmp_path).name == name
+
+
+@pytest.mark.parametrize("name", ["banknote", "avila"])
+def test_without_a_network_the_error_says_what_to_do(server, tmp_path, name):
+    server.close()
+    with pytest.raises(ConnectionError, match="connect to the network.*stay offline with breast"):
+        uci.fetch(name, folder=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["banknote", "avila"])
+def test_a_server_that_refuses_is_quoted(server, tmp_path, name):
+    server.pages = {"/api/v1/json/data/1462": 503, "/static/public/459/avila.zip": 503}
+    with pytest.raises(ConnectionError, match="the server answered 503"):
+        uci.fetch(name, folder=tmp_path)
+
+
+def test_another_version_is_refused(server, tmp_path, monkeypatch):
+    labels = labels_of("avila")
+    labels[labels == "B"] = "A"
+    serve_archive(server, monkeypatch, "avila", avila(labels)[1])
+    with pytest.raises(ValueError, match="another version"):
+        uci.fetch("avila", folder=tmp_path)
+
+
+def test_unknown_names_are_refused_before_anything_is_asked(server, tmp_path):
+    with pytest.raises(ValueError, match="name must be one of .*'mnist'"):
+        uci.fetch("mnist", folder=tmp_path)
+    assert server.asked == []
