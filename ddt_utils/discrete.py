@@ -100,8 +100,9 @@ def stationary_density(landscape, noise, x, *, step, rtol=1e-6) -> np.ndarray:
         Densities, the shape of ``x``.
 
     Raises:
-        ValueError, ArithmeticError: as in :func:`mean_first_passage_time`; also where valleys are
-            joined so weakly (time scales 1e9 apart) that rounding decides between them.
+        ValueError: as in :func:`mean_first_passage_time`.
+        ArithmeticError: as there; also where valleys are joined so weakly (time scales 1e9 apart)
+            that rounding decides between them.
     """
     x = np.asarray(x, dtype=float)
 
@@ -271,17 +272,19 @@ def _cut(landscape, noise, step, start, side, climb):
     width = landscape.box[0][1] - landscape.box[0][0]
     edge = landscape.box[0][0 if side < 0 else 1]
     edge = min(edge, start) if side < 0 else max(edge, start)
-    at, lowest, potential = edge, 0.0, 0.0
-    fine = width / 400
-    for _ in range(4000):
-        kick = _kick(landscape, noise, step, np.array([at + side * fine / 2]))[0]
-        slope = side * float(landscape.derivative(at + side * fine / 2))
-        potential += slope * fine * 2 * step / max(kick, 1e-300) ** 2
-        lowest = min(lowest, potential)
-        at += side * fine
-        if potential - lowest > climb:
-            return at
+    fine = side * width / 400
+    lowest, potential = 0.0, 0.0
+    for part in range(10):
+        places = edge + fine * (400 * part + np.arange(400) + 0.5)
+        kick = np.maximum(_kick(landscape, noise, step, places), 1e-300)
+        rises = landscape.derivative(places) * fine * 2 * step / kick**2
+        climbed = potential + np.cumsum(rises)
+        bottoms = np.minimum.accumulate(np.r_[lowest, climbed])[1:]
+        reached = np.flatnonzero(climbed - bottoms > climb)
+        if reached.size:
+            return places[reached[0]] + fine / 2
+        lowest, potential = bottoms[-1], climbed[-1]
     raise ArithmeticError(
         f"{landscape.name} must hold the walkers on the side without an absorbing end, got a climb "
-        f"of {potential - lowest:.3g} at {at:.3g}; give an absorbing end there"
+        f"of {potential - lowest:.3g} at {places[-1]:.3g}; give an absorbing end there"
     )

@@ -9,6 +9,7 @@ quadrature and the Fokker–Planck operator are generated.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import sympy as sp
@@ -31,6 +32,12 @@ def convention_exponent(convention: str) -> float:
             "SGD, which evaluates its noise before the step, is 'ito'"
         )
     return CONVENTIONS[convention]
+
+
+@lru_cache(maxsize=256)
+def _entries(noise, landscape):
+    """The entries of D, which take SymPy far longer to write down than NumPy to evaluate."""
+    return tuple(noise.diffusion_matrix(landscape))
 
 
 class Noise:
@@ -73,7 +80,7 @@ class Noise:
 
     def diffusion(self, landscape: Landscape, *coordinates) -> np.ndarray:
         """D at points given as one coordinate array per variable; shape (..., n, n)."""
-        flat = landscape.evaluate(tuple(self.diffusion_matrix(landscape)), *coordinates)
+        flat = landscape.evaluate(_entries(self, landscape), *coordinates)
         return flat.reshape(flat.shape[:-1] + (landscape.dimension, landscape.dimension))
 
 

@@ -307,8 +307,8 @@ def path_fraction(
         batch_size: :math:`B > 0`.
 
     Returns:
-        s, a pure number. Nothing keeps it within [0, 1]: where the noise is weaker on the way than
-        at both ends it is not.
+        A pure number. Nothing keeps it within 0 and 1, and where the noise is weaker on the way
+        than at both ends it is not.
 
     Raises:
         ValueError: a sign is wrong, or the two curvatures are of equal size, where every s will do.

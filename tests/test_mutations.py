@@ -369,6 +369,118 @@ SLIPS = {
         ("{x: cos, y: sin}, (2, ka)", "{x: cos, y: sin}, (1, ka)"),
         ("D * second - (-h) * w * first", "D * second - h * w * first"),
     ],
+    "noise/is-it-gaussian": [
+        ("return (top - (mean_log_width + constant))", "return (top - mean_log_width)"),
+        ("power.subs(q, 4) / power.subs(q, 2) ** 2", "power.subs(q, 4) / power.subs(q, 2)"),
+        ("batch = sp.expand(B * one.subs(u, u / B))", "batch = sp.expand(one.subs(u, u / B))"),
+        ("factor = B * (m - B) * (m - 2 * B)", "factor = B * (m - B) * (m - B)"),
+        ("w[i] ** 4 * (3 + excesses[i] / B)", "w[i] ** 4 * (3 + excesses[i] / B**2)"),
+    ],
+    "noise/noise-is-curvature": [
+        (
+            "assert sp.simplify((second - mean**2) / (p * (1 - p)) - c**2) == 0",
+            "assert sp.simplify((second - mean**2) / (p * (1 - p)) - c) == 0",
+        ),
+        (
+            "sp.simplify(score[y] - (belief_ - one[:, y]))",
+            "sp.simplify(score[y] + (belief_ - one[:, y]))",
+        ),
+        (
+            "identity = chance_ * (ell.diff(q) * ell.diff(r) - ell.diff(q, r))",
+            "identity = chance_ * (ell.diff(q) * ell.diff(r) + ell.diff(q, r))",
+        ),
+        (
+            "law = two_L * H_ + H_ * d_ * (H_ * d_).T",
+            "law = two_L / 2 * H_ + H_ * d_ * (H_ * d_).T",
+        ),
+        ("stated = (label - pi_z) * (1 - 2 * pi_z)", "stated = (label - pi_z) * (1 - pi_z)"),
+    ],
+    "theory/white-noise": [
+        ('"variance": 2 * eta * D}', '"variance": eta * D}'),
+        ("junction = sp.sqrt(2 * h / (g", "junction = sp.sqrt(2 * g / (h"),
+        ("stated = k * generate(some_L", "stated = sp.sqrt(k) * generate(some_L"),
+        ("place, eta / k)", "place, eta)"),
+        ("hessian_a.det() / sp.Abs(hessian_b.det())", "sp.Abs(hessian_b.det()) / hessian_a.det()"),
+        (
+            "assert sum(power) == 1 == sp.simplify(n / 2 + half - (n - 1) / 2)",
+            "assert sum(power) == 1 == sp.simplify(n / 2 - half - (n - 1) / 2)",
+        ),
+    ],
+    "theory/sgd-noise": [
+        ("share - Hb / (Ha + Hb)", "share - Ha / (Ha + Hb)"),
+        (
+            "exponent = 2 * B * gap / eta * (s / Ha + (1 - s) / Hb)",
+            "exponent = B * gap / eta * (s / Ha + (1 - s) / Hb)",
+        ),
+        (
+            "two_parts = s * gap / T_a + (1 - s) * gap / T_b",
+            "two_parts = (1 - s) * gap / T_a + s * gap / T_b",
+        ),
+        (
+            "valley_window = bottom * sp.exp(-phi_a) / (eps * Ha)",
+            "valley_window = bottom * sp.exp(-phi_a) / (eps * Hb)",
+        ),
+        ("full = -pull * P - sp.diff(Dx(x) * P, x)", "full = -pull * P - Dx(x) * sp.diff(P, x)"),
+        (
+            "stated = size * (-eps * dPhi * sp.diff(f, x) + eps * sp.diff(f, x, 2))",
+            "stated = size * (eps * dPhi * sp.diff(f, x) + eps * sp.diff(f, x, 2))",
+        ),
+    ],
+    "theory/dials": [
+        (
+            "kick = sp.sqrt(k) * eta * sp.sqrt(k * bend / B)",
+            "kick = sp.sqrt(k) * eta * sp.sqrt(bend / B)",
+        ),
+        ("on_plain = moved(ell(y), y, eta * k)", "on_plain = moved(ell(y), y, eta)"),
+        ("root * P(root * x, k * t)", "root * P(root * x, t)"),
+        ("- sp.log(k) + sp.log(2 * sp.pi / Ha)", "+ sp.log(k) + sp.log(2 * sp.pi / Ha)"),
+        (
+            "A = 2 * rise * (share / Ha + (1 - share) / Hb)",
+            "A = 2 * rise * ((1 - share) / Ha + share / Hb)",
+        ),
+        ("per_step = wait + sp.log(1 / eta)", "per_step = wait + sp.log(eta)"),
+    ],
+    "theory/which-minimum": [
+        ("d = sp.sqrt(2 * share * climb / H)", "d = sp.sqrt(share * climb / H)"),
+        ("j = sp.sqrt(2 * (1 - share) * climb / K)", "j = sp.sqrt(2 * share * climb / K)"),
+        ("rest = stay / (stay + other)", "rest = other / (stay + other)"),
+        ("sp.integrate(H * u / (H / R), (u, 0, d))", "sp.integrate(H * u / (K / R), (u, 0, d))"),
+        (
+            "stated = Hs / Hf * sp.exp(R * (uf * psi_flat - up * psi_sharp))",
+            "stated = sp.sqrt(Hs / Hf) * sp.exp(R * (uf * psi_flat - up * psi_sharp))",
+        ),
+        ("nu = 1 / stay + 1 / other", "nu = 1 / (stay + other)"),
+    ],
+    "theory/large-batches": [
+        ("diffusion = eta / 2 * scatter / B", "diffusion = eta * scatter / B"),
+        ("toll = 2 * gap * (s / k + (1 - s) / h)", "toll = 2 * gap * (s / h + (1 - s) / k)"),
+        ("sp.sqrt(k * h) * sp.sqrt(Db / Da)", "sp.sqrt(k * h) * sp.sqrt(Da / Db)"),
+        ("K = tau / eta\nlog_K = cost", "K = tau\nlog_K = cost"),
+        ("samples = B * wait / eta", "samples = wait / eta"),
+        (
+            '"root": sp.exp((sp.sqrt(R) - 1) * cost) / sp.sqrt(R)}',
+            '"root": sp.exp((sp.sqrt(R) - 1) * cost)}',
+        ),
+    ],
+    "theory/where-it-breaks": [
+        (
+            "kramers.subs({Da: eps * Ha, Db: eps * Hb})",
+            "kramers.subs({Da: eps * Hb, Db: eps * Ha})",
+        ),
+        (
+            "stated = 2 * sp.pi / (Ha ** (1 - alpha) * Hb**alpha)",
+            "stated = 2 * sp.pi / (Hb ** (1 - alpha) * Ha**alpha)",
+        ),
+        ("assert sp.simplify(drift - 2 * p) == 0", "assert sp.simplify(drift - p) == 0"),
+        ("growth - 2 * sp.sqrt(3) * eps", "growth - sp.sqrt(3) * eps"),
+        ("scale * g, scale * sp.sqrt(2 * lam * z)", "scale * g, scale * sp.sqrt(lam * z)"),
+        ("rate = share / eta * chance", "rate = share * chance"),
+        (
+            "claimed = (3 + 2 * sp.log(2) + 4 * sp.log(1 / floor)) / 18",
+            "claimed = (3 + 2 * sp.log(2) + 2 * sp.log(1 / floor)) / 18",
+        ),
+        ("(a2, -sp.oo, sp.oo)) * k1 * R", "(a2, -sp.oo, sp.oo)) * k1"),
+    ],
 }
 
 

@@ -24,7 +24,9 @@ import nbformat
 
 ROOT = Path(__file__).resolve().parent.parent
 BOOK, PACKAGE, RUNTIMES = ROOT / "book", ROOT / "ddt_utils", ROOT / "book" / "runtimes.json"
-VERSIONS_THAT_MATTER = ("numpy", "scipy", "sympy", "mpmath", "matplotlib", "numba", "torch")
+VERSIONS_THAT_MATTER = (
+    "numpy", "scipy", "sympy", "mpmath", "matplotlib", "numba", "torch", "scikit-learn",
+)  # fmt: skip
 LANGUAGE = {"name": "python", "file_extension": ".py", "mimetype": "text/x-python"}
 
 
