@@ -193,9 +193,12 @@ def _checked(model, theta, x, y, whole=False):
     """θ, inputs and targets as tensors in double precision on the device of θ."""
     import torch
 
-    theta = torch.as_tensor(theta, dtype=torch.float64).detach()
-    x = torch.as_tensor(x, dtype=torch.float64, device=theta.device).detach()
-    y = torch.as_tensor(y, device=theta.device).detach()
+    # arrays are copied: torch warns of those that may not be written to, such as a Dataset's
+    theta, x, y = (
+        v if torch.is_tensor(v) else torch.from_numpy(np.array(v)) for v in (theta, x, y)
+    )
+    theta = theta.detach().double()
+    x, y = x.detach().to(theta.device, torch.float64), y.detach().to(theta.device)
     y = y.double() if y.is_floating_point() else y.long()
     if theta.shape != (model.size,):
         raise ValueError(

@@ -182,9 +182,9 @@ class Replicas:
 
         self.model, self.rule, self.seed, self.first = model, rule, int(seed), int(first)
         like = dict(device=device, dtype=dtype or torch.float64)
-        self.x = torch.as_tensor(np.asarray(x, dtype=float), **like)
-        self.y = torch.as_tensor(np.asarray(y), device=device)
-        begin = torch.as_tensor(np.asarray(start, dtype=float), **like)
+        self.x = torch.as_tensor(np.array(x, dtype=float), **like)
+        self.y = torch.as_tensor(np.array(y), device=device)
+        begin = torch.as_tensor(np.array(start, dtype=float), **like)
         if begin.ndim == 1:
             begin = begin.expand(int(replicas or 1), -1)
         if begin.ndim != 2 or begin.shape[1] != model.size or replicas not in (None, len(begin)):

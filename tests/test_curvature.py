@@ -296,3 +296,20 @@ def test_importing_loads_no_torch_and_no_scipy():
         "assert not {'torch', 'scipy'} & set(sys.modules), sorted(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_read_only_arrays_are_taken_without_a_warning():
+    """As a Dataset keeps them; torch warns of tensors that share such memory."""
+    import warnings
+
+    from ddt_utils import data, replicas
+
+    wine = data.wine(binary=True)
+    model = networks.logistic(wine.features)
+    theta = np.zeros(model.size)
+    theta.setflags(write=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        hessian(model, theta, wine.inputs, wine.targets)
+        rule = replicas.SGD(0.1, 4)
+        replicas.Replicas(model, wine.inputs, wine.targets, rule, start=theta, seed=1).run(1)
