@@ -481,6 +481,84 @@ SLIPS = {
         ),
         ("(a2, -sp.oo, sp.oo)) * k1 * R", "(a2, -sp.oo, sp.oo)) * k1"),
     ],
+    "networks/logistic-valley": [
+        (
+            "rest = eta / B * (2 * sp.eye(2) - eta * Hs).inv()",
+            "rest = eta / B * (sp.eye(2) - eta * Hs).inv()",
+        ),
+        ("noise = (Ss - keep * Ss * keep) / eta**2", "noise = (Ss - keep * Ss * keep) / eta"),
+        ("pull = ((2 * Ds * inv - Hs) * th)[0]", "pull = ((Ds * inv - Hs) * th)[0]"),
+        (
+            "stated = sp.trace(Hs) - (th.T * Hs * inv * th)[0]",
+            "stated = sp.trace(Hs) + (th.T * Hs * inv * th)[0]",
+        ),
+        ("mean_pull = (Hg * sp.Matrix([r, shift]))[0]", "mean_pull = (Hg * sp.Matrix([r, 0]))[0]"),
+        ("at_edge = (u.T * (Hs * u / mu))[0] / 2", "at_edge = (u.T * (Hs * u / mu))[0]"),
+        ("thin = 1 - sp.exp(-G * zed / d)", "thin = 1 - sp.exp(-G * zed / (2 * d))"),
+        ("gauss = -q1 * slope_ + q1**2 * c_ / 2", "gauss = -q1 * slope_ + q1**2 * c_"),
+    ],
+    "networks/network-minimum": [
+        (
+            "assert sp.simplify(window - (1 - D * (24 * g) / (8 * k**2))) == 0",
+            "assert sp.simplify(window - (1 + D * (24 * g) / (8 * k**2))) == 0",
+        ),
+        (
+            "resting = height_z - eta / 4 * tilted**2 + eta * D / 2 * bend",
+            "resting = height_z - eta / 2 * tilted**2 + eta * D / 2 * bend",
+        ),
+        (
+            "assert sp.simplify(least - (pull * way + inner) / 2) == 0",
+            "assert sp.simplify(least - (pull * way + inner)) == 0",
+        ),
+        (
+            "dial_S = uphill.subs(d0, eta * sigma / (2 * batch))",
+            "dial_S = uphill.subs(d0, eta * sigma / batch)",
+        ),
+    ],
+    "networks/spectrum": [
+        ("excess = sp.exp(-sp.log(belief[y])) - 1", "excess = sp.exp(-sp.log(belief[y]))"),
+        ("doubt = 1 - sp.exp(-surprise)  # ε", "doubt = sp.exp(-surprise)  # ε"),
+        (
+            "chance = Cs.trace() * Hs.trace() / 2  # n = 2",
+            "chance = Cs.trace() * Hs.trace()  # n = 2",
+        ),
+        (
+            "stated = (1 - rate * mean_h) ** 2 + rate**2 * var_h / 2",
+            "stated = (1 - rate * mean_h) ** 2 + rate**2 * var_h",
+        ),
+        ("assert edges == [2 / rate]", "assert edges == [1 / rate]"),
+        (
+            "assert sp.simplify(rest - plain / (1 - least / B_)) == 0",
+            "assert sp.simplify(rest - plain / (1 - B_ / least)) == 0",
+        ),
+    ],
+    "networks/which-minima": [
+        ("pull = 2 * u / (1 + u**2)", "pull = u / (1 + u**2)"),
+        ("bend = 2 * (1 - u**2) / (1 + u**2) ** 2", "bend = 2 * (1 + u**2) / (1 + u**2) ** 2"),
+        (
+            'D = eta * sp.Symbol("Sigma", positive=True) / (2 * B)',
+            'D = eta * sp.Symbol("Sigma", positive=True) / B',
+        ),
+        (
+            "paper = 2 * barrier * (s / Hs + (1 - s) / Hb)",
+            "paper = 2 * barrier * ((1 - s) / Hs + s / Hb)",
+        ),
+        ("front = sp.sqrt(Hs / Hf) * sp.sqrt(", "front = sp.sqrt(Hf / Hs) * sp.sqrt("),
+    ],
+    "networks/flatness-and-generalisation": [
+        ("copy = {w: alpha * w, v: v / alpha}", "copy = {w: alpha * w, v: alpha * v}"),
+        (
+            "assert sp.simplify(unit.subs(alpha, best) - 2 * sp.sqrt(p * q)) == 0",
+            "assert sp.simplify(unit.subs(alpha, best) - sp.sqrt(p * q)) == 0",
+        ),
+        ("there = A * theta_ - eta * at_copy(first)", "there = A * theta_ - eta * first"),
+        (
+            "shrunk = (w**2 - v**2) * (1 - eta**2 * g**2)",
+            "shrunk = (w**2 - v**2) * (1 - eta * g**2)",
+        ),
+        ("takeuchi = (H_.inv() * S_).trace() / m_", "takeuchi = (S_.inv() * H_).trace() / m_"),
+        ("half = (g_.T * H_.inv() * g_)[0] / 2", "half = (g_.T * H_.inv() * g_)[0]"),
+    ],
 }
 
 

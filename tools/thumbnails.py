@@ -15,7 +15,8 @@ def colour(name, dark=False):
 
 
 def path(points, stroke, width=2.2, fill="none", dash=""):
-    """A polyline through points."""
+    """A polyline through points; every second one is enough of many."""
+    points = [*points[:-1:2], points[-1]] if len(points) > 50 else points
     steps = " ".join(f"{'ML'[i > 0]}{x:.1f} {y:.1f}" for i, (x, y) in enumerate(points))
     dashes = f' stroke-dasharray="{dash}"' if dash else ""
     return (
@@ -283,6 +284,64 @@ def where_it_breaks():
     return elements
 
 
+def _ellipse(x, y, long, turn):
+    """A closed ellipse, half as wide as long, as points."""
+    cos, sin = math.cos(turn), math.sin(turn)
+    angles = [2 * math.pi * i / 60 for i in range(61)]
+    across = [(long * math.cos(a), long / 2 * math.sin(a)) for a in angles]
+    return [(x + u * cos - v * sin, y + u * sin + v * cos) for u, v in across]
+
+
+def logistic_valley():
+    """A tilted bowl from above, a square around its bottom, and walkers that leave through it."""
+    elements = [path(_ellipse(80, 45, 22 * k, 0.5), colour("faint"), 1.4) for k in (1, 2, 3)]
+    elements.append(path([(52, 17), (108, 17), (108, 73), (52, 73), (52, 17)], colour("ink"), 2))
+    for x, y in ((110, 60), (112, 67), (50, 25), (47, 32), (109, 52), (51, 38)):
+        elements.append(dot(x, y, 3.2, colour("sgd")))
+    return [*elements, dot(80, 45, 3.6, colour("ink"))]
+
+
+def network_minimum():
+    """A small network: two inputs, three units, one output."""
+    left, middle, right = [(30, 28), (30, 62)], [(80, 16), (80, 45), (80, 74)], [(130, 45)]
+    elements = [path([a, b], colour("faint"), 2) for a in left for b in middle]
+    elements += [path([a, b], colour("faint"), 2) for a in middle for b in right]
+    elements += [dot(x, y, 7, colour("ink")) for x, y in (*left, *right)]
+    shades = ("sharp", "flat", "sgd")
+    return elements + [dot(*m, 8, colour(s)) for m, s in zip(middle, shades, strict=True)]
+
+
+def spectrum():
+    """Bars of falling height, a few large ones and many small."""
+    heights = (62, 47, 30, 12, 8, 6, 5, 4, 3, 3, 2, 2)
+    elements = [path([(12, 78), (148, 78)], colour("muted"), 1.4)]
+    for i, height in enumerate(heights):
+        x = 22 + 10.5 * i
+        elements.append(path([(x, 75), (x, 75 - height)], colour("flat"), 5))
+        elements.append(dot(x, 75 - 0.82 * height - 3, 2.6, colour("sgd")))
+    return elements
+
+
+def which_minima():
+    """Many walkers above two valleys, most of them on their way into the flat one."""
+    plain = two_valleys(walker=0.36)[:2]
+    places = (0.2, 0.24, 0.5, 0.56, 0.6, 0.64, 0.68, 0.72, 0.76, 0.82)
+    walkers = [dot(8 + 144 * x, 75 - 64 * min(valley(x), 1.0), 3.2, colour("sgd")) for x in places]
+    return [*plain, *walkers]
+
+
+def flatness_and_generalisation():
+    """Two curves with the same bottom, and one of them moved aside."""
+    first = [(14 + t, 24 + 50 * (1 - ((t - 50) / 52) ** 2)) for t in range(0, 101, 2)]
+    moved = [(x + 20, y - 5) for x, y in first]
+    return [
+        path(first, colour("ink"), 2.4),
+        path(moved, colour("sgd"), 2.4, dash="2 5"),
+        dot(64, 74, 4, colour("flat")),
+        path([(64, 74), (64, 60)], colour("muted"), 1.4),
+    ]
+
+
 #: The chapters in the order of the book; a function's name is the page's.
 CHAPTERS = (
     sgd_to_diffusion,
@@ -298,6 +357,11 @@ CHAPTERS = (
     which_minimum,
     large_batches,
     where_it_breaks,
+    logistic_valley,
+    network_minimum,
+    spectrum,
+    which_minima,
+    flatness_and_generalisation,
     how_it_works,
     scaling_up,
 )
