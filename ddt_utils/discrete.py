@@ -7,7 +7,9 @@ One step of length dt takes the walker from x to
 so with :math:`p(y|x)` for the normal density of y the mean time T inside (l, u), counted in whole
 steps, and the stationary density P solve
 
-.. math:: T(x) = dt + \int_l^u p(y|x)\,T(y)\,dy, \qquad P(y) = \int p(y|x)\,P(x)\,dx .
+.. math:: T(x) = dt + \int_l^u p(y|x)\,T(y)\,dy,
+
+.. math:: P(y) = \int p(y|x)\,P(x)\,dx .
 
 With dt the learning rate this is SGD with Gaussian noise of covariance :math:`C = 2D/\eta`; with
 dt small it tends to the diffusion of :mod:`ddt_utils.exact`. Both equations are solved at
@@ -41,7 +43,7 @@ def mean_first_passage_time(
 
     Args:
         landscape: one-dimensional.
-        noise: gives D(x), zero at single points at most. Of :class:`ddt_utils.noise.MinibatchNoise`
+        noise: gives D(x), zero at single points at most. Of :class:`~ddt_utils.noise.MinibatchNoise`
             only the covariance is used; real minibatches have another law.
         step: dt, in units of t; for SGD the learning rate, which must be that of the noise.
         start: where the walker begins, between the ends.
@@ -60,8 +62,9 @@ def mean_first_passage_time(
 
     Example:
         >>> from ddt_utils import catalog, noise
-        >>> white = noise.WhiteNoise(0.125)
-        >>> round(mean_first_passage_time(catalog.quartic(), white, step=0.1, start=-1, upper=0), 3)
+        >>> well, white = catalog.quartic(), noise.WhiteNoise(0.125)
+        >>> time = mean_first_passage_time(well, white, step=0.1, start=-1, upper=0)
+        >>> round(time, 3)
         21.421
     """
     if lower is None and upper is None:

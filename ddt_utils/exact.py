@@ -196,7 +196,8 @@ def potential_difference(landscape, noise, *, start, end, rtol=1e-10) -> float:
 
     Example:
         >>> from ddt_utils import catalog, noise
-        >>> potential_difference(catalog.quartic(), noise.WhiteNoise(0.125), start=-1, end=0)
+        >>> white = noise.WhiteNoise(0.125)
+        >>> potential_difference(catalog.quartic(), white, start=-1, end=0)
         2.0
     """
     problem = _Problem(landscape, noise, "ito")

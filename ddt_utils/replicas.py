@@ -168,9 +168,9 @@ class Replicas:
 
     Example:
         >>> from ddt_utils import networks
-        >>> x, y = np.random.default_rng(0).normal(size=(50, 3)), np.arange(50) % 2
-        >>> model = networks.logistic(3)
-        >>> crowd = Replicas(model, x, y, SGD(0.1, 5), start=np.zeros(3), replicas=4, seed=1)
+        >>> x = np.random.default_rng(0).normal(size=(50, 3))
+        >>> y, model, rule = np.arange(50) % 2, networks.logistic(3), SGD(0.1, 5)
+        >>> crowd = Replicas(model, x, y, rule, start=np.zeros(3), replicas=4, seed=1)
         >>> crowd.run(10).theta.shape
         torch.Size([4, 3])
     """

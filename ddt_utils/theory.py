@@ -185,7 +185,7 @@ def state_dependent_time(
     Args:
         curvature_minimum: :math:`H_a = L''(a) > 0`.
         curvature_saddle: :math:`H_b = L''(b)`; only its size counts.
-        exponent: :math:`\Delta\Phi > 0`, from :func:`ddt_utils.exact.potential_difference`.
+        exponent: :math:`\Delta\Phi > 0`, from :func:`~ddt_utils.exact.potential_difference`.
         diffusion_minimum: :math:`D_a = D(a)`.
         diffusion_saddle: :math:`D_b = D(b)`.
         convention: ``"ito"``, ``"stratonovich"`` or ``"isothermal"``.
@@ -299,7 +299,7 @@ def path_fraction(
               \left(\frac{1}{H_{ae}} - \frac{1}{|H_{be}|}\right)
 
     Args:
-        exponent: :math:`\Delta\Phi`, from :func:`ddt_utils.exact.potential_difference`.
+        exponent: :math:`\Delta\Phi`, from :func:`~ddt_utils.exact.potential_difference`.
         curvature_minimum: :math:`H_{ae} > 0`.
         curvature_saddle: :math:`H_{be}`; only its size counts.
         barrier: :math:`\Delta L > 0`.

@@ -100,7 +100,7 @@ def fetch(
 
     Args:
         name: one of ``SETS``.
-        binary: two groups of classes instead, see :meth:`ddt_utils.data.Dataset.grouped`.
+        binary: two groups of classes instead, see :meth:`~ddt_utils.data.Dataset.grouped`.
         folder: where the files are kept; scikit-learn's data folder if not given.
 
     Raises:

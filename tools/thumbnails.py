@@ -141,7 +141,7 @@ def saddles():
                     centre + radius * math.cos(a) * (1.15 if radius > 20 else 1),
                     45 + 0.95 * radius * math.sin(a),
                 )
-                for a in (2 * math.pi * i / 48 for i in range(49))
+                for a in (2 * math.pi * i / 28 for i in range(29))
             ]
             elements.append(path(ring, colour("faint"), 1.4))
     elements.append(
@@ -177,7 +177,7 @@ def scaling_up():
     for row in range(3):
         for column in range(4):
             x, y = 14 + 25 * column, 26 + 25 * row
-            elements.append(path(well(x, x + 19, y, 6), colour("faint"), 1.6))
+            elements.append(path(well(x, x + 19, y, 6)[::4], colour("faint"), 1.6))
             elements.append(dot(x + 4.5, y - 1.5, 2.2, colour("sgd")))
             elements.append(path([(x + 20, y - 5), (132, 45)], colour("band"), 1))
     elements.append(dot(138, 45, 7, colour("sgd")))
