@@ -43,8 +43,9 @@ def mean_first_passage_time(
 
     Args:
         landscape: one-dimensional.
-        noise: gives D(x), zero at single points at most. Of :class:`~ddt_utils.noise.MinibatchNoise`
-            only the covariance is used; real minibatches have another law.
+        noise: gives D(x), zero at single points at most. Of
+            :class:`~ddt_utils.noise.MinibatchNoise` only the covariance is used; real minibatches
+            have another law.
         step: dt, in units of t; for SGD the learning rate, which must be that of the noise.
         start: where the walker begins, between the ends.
         lower: absorbing end on the left, or None: none there.
