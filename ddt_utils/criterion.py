@@ -177,6 +177,11 @@ class Quench(Criterion):
     small or the iterations are spent. Whoever then lies within ``radius`` of ``minimum`` has not
     escaped.
 
+    A replica that is looked at often is sooner caught beyond the ridge on a visit from which it
+    would have returned: looked at in every iteration, the time is that of the first passage to the
+    ridge, about half of the escape time. Leave several relaxation times of the saddle,
+    :math:`1/|\lambda_-|`, between two looks.
+
     Args:
         minimum: where a walker that has not escaped ends, n numbers.
         radius: how near is near, a distance in θ.

@@ -267,8 +267,9 @@ class Replicas:
         from tqdm import tqdm
 
         if every < 1 or max_iterations < 1:
-            raise ValueError(f"every and max_iterations must be 1 or more, got {every} and "
-                             f"{max_iterations}")  # fmt: skip
+            raise ValueError(
+                f"every and max_iterations must be 1 or more, got {every} and {max_iterations}"
+            )
         with tqdm(total=len(self.theta), disable=not progress, unit=" replicas") as bar:
             while True:
                 alive = np.flatnonzero(self._status == 0)
