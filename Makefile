@@ -1,7 +1,7 @@
 # The verbs of this book. `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help book test notebooks serve address test-colab drawings clean setup
+.PHONY: help book test notebooks full serve address test-colab drawings clean setup
 
 help:        ## list the verbs
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -17,6 +17,9 @@ test: setup  ## run every check: style, package, chapters, pages
 
 notebooks: setup  ## execute again exactly the chapters that changed
 	@.venv/bin/python tools/notebooks.py
+
+full: setup  ## make the records of the longer runs again (hours on 2 cores; on a GPU if there is one)
+	@.venv/bin/python tools/notebooks.py --full
 
 serve: book  ## serve the book at http://localhost:8000
 	@.venv/bin/python -m http.server --directory _build/html 8000

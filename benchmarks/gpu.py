@@ -6,7 +6,8 @@ On a machine with an NVIDIA GPU and numba-cuda. First the GPU tests of tests/tes
 every walker with the CPU, to the bit; then each of the benchmark's problems is timed, the fastest
 of three runs, and set against the number that the instructions of its step allow: multiprocessors ×
 128 lanes × clock / instructions per step. The instructions were counted in the assembly of an
-H100 (sm_90), where each step of the loop was compiled from the same source.
+H100 (sm_90), where each step of the loop was compiled from the same source. If PyTorch sees the GPU
+as well, networks are trained there side by side.
 """
 
 import json
@@ -18,6 +19,7 @@ import time
 from importlib import metadata
 from pathlib import Path
 
+import replicas
 from contestants import Ours
 from problems import NAMES
 
@@ -57,6 +59,22 @@ def timed(name: str, device: str, walkers: int) -> dict:
     return {"first_call_s": first, "steps_per_s": best, "walkers": walkers, "mean": mean}
 
 
+def networks() -> list[dict]:
+    """Networks side by side on the GPU, against one after the other on the CPU."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return []
+    rows, (widths, batch) = [], (replicas.WIDTHS[0], 8)
+    for dtype in (torch.float64, torch.float32):
+        loop = replicas.one_by_one(widths, batch, dtype)
+        for count in (256, 1024, 4096, 16384):
+            own = replicas.side_by_side(widths, batch, count, dtype, "cuda")
+            rows.append(dict(dtype=str(dtype), replicas=count, ns_own=1e9 * own, ratio=loop / own))
+            print(rows[-1], file=sys.stderr)
+    return rows
+
+
 def main():
     cuda.require()
     from numba import cuda as device_api
@@ -94,6 +112,7 @@ def main():
             "versions": versions,
             "same_bits": same_bits(),
             "problems": rows,
+            "networks": networks(),
         },
         indent=1,
     )

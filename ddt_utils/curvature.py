@@ -141,13 +141,33 @@ def hessian_vector_product(model, theta, x, y, vectors, *, chunk: int | None = N
 
 
 def hessian_operator(model, theta, x, y, *, chunk: int | None = None):
-    """The Hessian as a SciPy ``LinearOperator`` of shape (n, n), for models of any size."""
+    """The Hessian as a SciPy ``LinearOperator`` of shape (n, n), for models of any size.
+
+    The gradient is computed once, and its graph is kept: a product is one backward pass through it.
+
+    Args:
+        chunk: columns that are multiplied at once, as for :func:`hessian`.
+    """
+    import torch
     from scipy.sparse.linalg import LinearOperator
 
     theta, x, y = _checked(model, theta, x, y)
+    place = theta.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(model.loss(place, x, y), place, create_graph=True)
+    _numpy(slope)  # refused if it is not finite
 
     def times(vectors):
-        return _products(model, theta, x, y, vectors, chunk)
+        columns = _columns(place, vectors)
+        if not slope.requires_grad:  # a loss without curvature
+            return np.zeros(np.shape(vectors))
+        kept = dict(retain_graph=True, materialize_grads=True)
+        found = [
+            torch.autograd.grad(slope, place, part, is_grads_batched=True, **kept)[0]
+            if len(part) > 1
+            else torch.autograd.grad(slope, place, part[0], **kept)[0][None]
+            for part in columns.split(chunk or max(1, _ENTRIES // x.numel()))
+        ]
+        return _numpy(torch.cat(found)).T.reshape(np.shape(vectors))
 
     shape = (len(theta), len(theta))
     return LinearOperator(shape, times, times, times, dtype=float, rmatmat=times)
@@ -169,6 +189,16 @@ def _products(model, theta, x, y, vectors, chunk):
     """H times (n,) or (n, k): the derivative of the gradient along every column."""
     from torch.func import grad, jvp, vmap
 
+    def along(vector):
+        return jvp(grad(lambda t: model.loss(t, x, y)), (theta,), (vector,))[1]
+
+    columns = _columns(theta, vectors)
+    found = vmap(along, chunk_size=chunk or max(1, _ENTRIES // x.numel()))(columns)
+    return _numpy(found).T.reshape(np.shape(vectors))
+
+
+def _columns(theta, vectors):
+    """Vectors (n,) or (n, k) as a tensor (k, n)."""
     vectors = np.asarray(vectors, dtype=float)
     if (
         vectors.ndim not in (1, 2)
@@ -180,13 +210,7 @@ def _products(model, theta, x, y, vectors, chunk):
             f"vectors must be finite and of shape ({len(theta)},) or ({len(theta)}, k), not "
             f"empty, got shape {vectors.shape}"
         )
-
-    def along(vector):
-        return jvp(grad(lambda t: model.loss(t, x, y)), (theta,), (vector,))[1]
-
-    columns = theta.new_tensor(np.atleast_2d(vectors.T))
-    found = vmap(along, chunk_size=chunk or max(1, _ENTRIES // x.numel()))(columns)
-    return _numpy(found).T.reshape(vectors.shape)
+    return theta.new_tensor(np.atleast_2d(vectors.T))
 
 
 def _checked(model, theta, x, y, whole=False):

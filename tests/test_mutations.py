@@ -531,6 +531,18 @@ SLIPS = {
             "assert sp.simplify(rest - plain / (1 - least / B_)) == 0",
             "assert sp.simplify(rest - plain / (1 - B_ / least)) == 0",
         ),
+        (
+            "assert np.abs(every - A_map - 0.4**2 / 2 * V_map).max() < 1e-12",
+            "assert np.abs(every - A_map - 0.4**2 * V_map).max() < 1e-12",
+        ),
+        (
+            "assert sp.simplify(steep - 2 / (2 - rate * lam)) == 0",
+            "assert sp.simplify(steep - 1 / (2 - rate * lam)) == 0",
+        ),
+        (
+            "inverse = sp.diff(other, f) ** 2 / sp.diff(other, f, 2)",
+            "inverse = sp.diff(other, f, 2) / sp.diff(other, f) ** 2",
+        ),
     ],
     "networks/which-minima": [
         ("pull = 2 * u / (1 + u**2)", "pull = u / (1 + u**2)"),

@@ -48,6 +48,21 @@ def test_a_replica_is_the_same_alone_and_among_256(rule):
         assert float((many.theta[0] - many.theta[1]).abs().max()) > 1e-4
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("rule", RULES, ids=IDS)
+def test_a_gpu_trains_the_same_replicas(rule, tmp_path):
+    """The same draws, the weights to 1e-9; saved there, resumed here; and watched."""
+    options = dict(start=START, replicas=64, seed=5)
+    here, there = (Replicas(NET, X, Y, rule, device=d, **options).run(80) for d in ("cpu", "cuda"))
+    assert float((here.theta - there.theta.cpu()).abs().max()) < 1e-9
+    there.save(tmp_path / "state.npz")
+    resumed = Replicas(NET, X, Y, rule, **options).resume(tmp_path / "state.npz").run(20)
+    assert float((here.run(20).theta - resumed.theta).abs().max()) < 1e-9
+    for criterion in (Box(START, 0.2), LevelSet(0.5), Quench(START, 0.2, 0.1, 50)):
+        looks = [c.escape(criterion, max_iterations=200, every=5) for c in (here, there)]
+        assert (looks[0].status == looks[1].status).mean() > 0.9
+
+
 @pytest.mark.parametrize("rule", RULES, ids=IDS)
 def test_training_may_be_cut_saved_and_resumed(rule, tmp_path):
     def fresh():

@@ -20,7 +20,7 @@ from ddt_utils import figures
 
 BOOK = Path(__file__).resolve().parent.parent / "book"
 STATIC = BOOK / "_static"
-ENGINE = BOOK.parent / "benchmarks" / "engine.json"
+BENCHMARKS = BOOK.parent / "benchmarks"
 
 
 def landing_figure() -> str:
@@ -105,12 +105,41 @@ def step_time(rows) -> str:
     return _svg(fig)
 
 
+BATCHES = {1: ("flat", "o"), 8: ("sgd", "s"), 64: ("sharp", "^")}
+
+
+def replica_gain(rows) -> str:
+    """How much faster networks train side by side than one after the other."""
+    widths = sorted({tuple(row["widths"]) for row in rows})
+    fig, axes = figures.figure(height=2.9, columns=len(widths), sharey=True)
+    for axis, shape in zip(axes, widths, strict=True):
+        axis.axhline(1, lw=0.8, color=figures.COLORS["muted"])
+        for batch, (color, marker) in BATCHES.items():
+            for kind, style in (("torch.float64", "-"), ("torch.float32", ":")):
+                wanted = [list(shape), batch, kind]
+                found = sorted(
+                    (row["replicas"], row["ratio"])
+                    for row in rows
+                    if [row["widths"], row["batch"], row["dtype"]] == wanted
+                )
+                style_ = dict(ms=4, lw=1.1, color=figures.COLORS[color])
+                label = f"$B={batch}$" if style == "-" else None
+                axis.plot(*zip(*found, strict=True), marker + style, label=label, **style_)
+        axis.set(xscale="log", yscale="log", xlabel="replicas")
+        axis.text(0.96, 0.05, "–".join(map(str, shape)), transform=axis.transAxes, ha="right")
+    axes[0].set_ylabel("times as fast")
+    _legend(fig, axes[0])
+    return _svg(fig)
+
+
 def main():
     figures.use_style()
-    rows = json.loads(ENGINE.read_text(encoding="utf-8"))["rows"]
+    rows = json.loads((BENCHMARKS / "engine.json").read_text(encoding="utf-8"))["rows"]
+    side = json.loads((BENCHMARKS / "replicas.json").read_text(encoding="utf-8"))["rows"]
     files = {
         "step-cost.svg": step_cost(rows),
         "step-time.svg": step_time(rows),
+        "replica-gain.svg": replica_gain(side),
         "two-valleys.svg": landing_figure(),
         "logo.svg": picture(two_valleys()),
         "logo-dark.svg": picture(two_valleys(dark=True)),

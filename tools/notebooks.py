@@ -3,6 +3,7 @@
 python tools/notebooks.py              execute exactly the chapters that are stale
 python tools/notebooks.py NAME.md ...  execute these
 python tools/notebooks.py --check      say which are stale, and fail if any is
+python tools/notebooks.py --full ...   make the records of longer runs again
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import json
 import os
 import platform
 import re
+import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -102,6 +105,9 @@ def fingerprint(text: Path) -> str:
         data = (text.parent / name).resolve()
         if data.is_file():
             digest.update(name.encode() + data.read_bytes())
+    for name in records_of(sources):
+        kept = PACKAGE / "records" / f"{name}.json"
+        digest.update(name.encode() + (kept.read_bytes() if kept.exists() else b""))
     pins = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     for pin in sorted(p for p in pins if p.split("==")[0] in VERSIONS_THAT_MATTER):
         digest.update(pin.encode())
@@ -113,6 +119,11 @@ def fingerprint(text: Path) -> str:
         for font in sorted((PACKAGE / "fonts").glob("*.ttf")):
             digest.update(font.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def records_of(sources: list[str]) -> list[str]:
+    """The names of the longer runs that these sources read."""
+    return sorted(re.findall(r"""records\.larger\(\s*["']([\w-]+)["']""", "\n".join(sources)))
 
 
 def is_stale(text: Path) -> bool:
@@ -155,6 +166,17 @@ def execute(text: Path):
         nbformat.writes(notebook, version=4).rstrip() + "\n", encoding="utf-8"
     )
     return text.relative_to(BOOK).with_suffix("").as_posix(), round(seconds, 1)
+
+
+def make_records(text: Path) -> None:
+    """Run a chapter as a script with its longer runs, which show their progress."""
+    code = "\n\n".join(code_of(jupytext.read(text)))
+    more = dict(MPLBACKEND="agg", PYTHONWARNINGS="ignore:FigureCanvasAgg")
+    more["DDT_FULL"] = os.environ.get("DDT_FULL", "1")
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / f"{text.stem}.py"
+        script.write_text(code, encoding="utf-8")
+        subprocess.run([sys.executable, script], cwd=text.parent, env=os.environ | more, check=True)
 
 
 def normalise(notebook) -> None:
@@ -202,7 +224,15 @@ def main() -> int:
     parser.add_argument(
         "--check", action="store_true", help="execute nothing; fail if any is stale"
     )
+    parser.add_argument(
+        "--full", action="store_true", help="make the records of longer runs; store no notebook"
+    )
     options = parser.parse_args()
+    if options.full:
+        for text in [p.resolve() for p in options.texts] or chapters():
+            if records_of(code_of(jupytext.read(text))):
+                make_records(text)
+        return 0
     stale = [p.resolve() for p in options.texts] or [p for p in chapters() if is_stale(p)]
     names = ", ".join(p.relative_to(ROOT).as_posix() for p in stale)
     if options.check:

@@ -131,6 +131,49 @@ class StepCostTable(_Table):
         return f"| {label} | " + " | ".join(cells) + " |"
 
 
+class SpectrumTable(_Table):
+    """Milliseconds of the spectral tools and of two libraries, from the last benchmark."""
+
+    tasks = {
+        "product": "one product with the Hessian",
+        "top": "its ten largest eigenvalues",
+        "trace": "its trace, 16 probes",
+        "density": "its density, 16 probes of 30 products",
+    }
+
+    def lines(self):
+        path = ROOT / "benchmarks" / "spectrum.json"
+        self.env.note_dependency(str(path))
+        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+        times = {
+            (row["parameters"], row["task"], row["contestant"]): 1e3 * row["seconds"]
+            for row in rows
+        }
+        contestants = list(dict.fromkeys(row["contestant"] for row in rows))
+        lines = ["| parameters | | " + " | ".join(contestants).replace("ours", "this book") + " |"]
+        lines.append("|---:|---|" + "---:|" * len(contestants))
+        for size in dict.fromkeys(row["parameters"] for row in rows):
+            for task, label in self.tasks.items():
+                found = [times.get((size, task, contestant)) for contestant in contestants]
+                cells = ["–" if value is None else f"{value:.3g}" for value in found]
+                lines.append(f"| {size} | {label} | " + " | ".join(cells) + " |")
+        return lines
+
+
+class RecordsTable(_Table):
+    """The longer runs, and what made them."""
+
+    def lines(self):
+        lines = ["| run | made on | Python, torch | minutes |", "|---|---|---|---:|"]
+        for path in sorted((ROOT / "ddt_utils" / "records").glob("*.json")):
+            self.env.note_dependency(str(path))
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            made = f"{kept['versions']['python']}, {kept['versions']['torch'].split('+')[0]}"
+            cells = [path.stem, kept["device"], made, f"{kept['seconds'] / 60:.1f}"]
+            lines.append("| " + " | ".join(cells) + " |")
+        return lines
+
+
 def open_role(name, rawtext, text, lineno, inliner, options=None, content=None):
     """The word ``open`` in the ledger."""
     return [nodes.inline(rawtext, text, classes=["open-claim"])], []
@@ -258,6 +301,8 @@ def setup(app):
     app.add_directive("ledger-table", LedgerTable)
     app.add_directive("runtimes-table", RuntimesTable)
     app.add_directive("step-cost-table", StepCostTable)
+    app.add_directive("spectrum-table", SpectrumTable)
+    app.add_directive("records-table", RecordsTable)
     app.add_role("ddt-open", open_role)
     app.connect("config-inited", exclude_texts)
     app.add_css_file("palette.css", priority=400)
