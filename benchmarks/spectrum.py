@@ -98,14 +98,65 @@ def by_pyhessian(model, theta, x, y, widths):
     )  # its density calls torch.eig, which torch no longer has
 
 
+def agreement(model, theta, x, y, widths):
+    """The largest differences of whole matrices, and of a product, over their largest entries."""
+    import curvlinops
+    import pyhessian
+
+    module, loss = as_module(model, theta, widths), torch.nn.CrossEntropyLoss()
+    parts = [(module, loss, list(module.parameters()), [(x, y)])]
+    order = torch.cat(  # torch.nn has weights transposed
+        [
+            torch.arange(size).reshape(shape).T.reshape(-1) + begin
+            for begin, size, shape in _weights(widths)
+        ]
+    )
+    pairs = {
+        "Hessian": (curvature.hessian, curvlinops.HessianLinearOperator),
+        "Fisher matrix": (
+            lambda model, theta, x, y: curvature.fisher(model, theta, x),
+            curvlinops.GGNLinearOperator,
+        ),
+        "second moment": (curvature.second_moment, curvlinops.EFLinearOperator),
+    }
+    found = {}
+    for name, (own, operator) in pairs.items():
+        other = operator(*parts[0], check_deterministic=False) @ torch.eye(len(theta)).double()
+        found[name] = _apart(own(model, theta, x, y)[order][:, order], other.detach().numpy())
+    theirs = pyhessian.hessian(module, loss, data=(x, y), cuda=False)
+    vector = np.random.default_rng(4).standard_normal(len(theta))
+    split = torch.from_numpy(vector[order.numpy()]).split([p.numel() for p in theirs.params])
+    shaped = [v.reshape(p.shape) for v, p in zip(split, theirs.params, strict=True)]
+    product = pyhessian.utils.hessian_vector_product(theirs.gradsH, theirs.params, shaped)
+    other = torch.cat([part.reshape(-1) for part in product]).detach().numpy()
+    own = curvature.hessian_operator(model, theta, x, y) @ vector
+    return found | {"product, PyHessian": _apart(own[order.numpy()], other)}
+
+
+def _apart(own, other):
+    return float(np.abs(own - other).max() / np.abs(other).max())
+
+
+def _weights(widths):
+    """Where every block of our flat parameters begins, its size and its shape."""
+    begin = 0
+    for inside, outside in zip(widths, widths[1:], strict=False):
+        yield begin, inside * outside, (inside, outside)
+        yield begin + inside * outside, outside, (1, outside)
+        begin += (inside + 1) * outside
+
+
 CONTESTANTS = {"ours": ours, "curvlinops": by_curvlinops, "PyHessian": by_pyhessian}
 
 
 def main(path):
     torch.set_num_threads(1)
-    rows = []
+    rows, same = [], {}
     for widths, samples in SIZES.items():
         model, theta, x, y = problem(widths, samples)
+        if model.size < 2000:
+            same[str(model.size)] = agreement(model, theta, x, y, widths)
+            print(same)
         whole = curvature.hessian(model, theta, x, y) if model.size < 2000 else None
         truth = None if whole is None else np.linalg.eigvalsh(whole)[::-1]
         for contestant, tools in CONTESTANTS.items():
@@ -126,7 +177,9 @@ def main(path):
     names = ("torch", "numpy", "scipy", "curvlinops-for-pytorch", "PyHessian")
     machine = dict(processor=platform.processor() or platform.machine())
     machine["versions"] = {name: version(name) for name in names}
-    Path(path).write_text(json.dumps(dict(machine=machine, rows=rows), indent=1) + "\n")
+    Path(path).write_text(
+        json.dumps(dict(machine=machine, differences=same, rows=rows), indent=1) + "\n"
+    )
 
 
 if __name__ == "__main__":

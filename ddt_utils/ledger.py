@@ -109,7 +109,7 @@ def number(name: str, value, *, stderr: float | None = None, digits: int | None 
     text = value if isinstance(value, str) else with_error(value, stderr, digits)
     print(f"{name} = {text}")
     _display(
-        {"application/papermill.record/text/plain": text},
+        {"application/papermill.record/text/plain": repr(text)},  # a text, however numeric
         {"scrapbook": {"name": name, "mime_prefix": "application/papermill.record/"}},
     )
 
@@ -175,7 +175,8 @@ def claim(
     )
     found = f"; predicted {row.predicted}" if row.predicted else ""
     found += f", found {row.measured}" if row.measured else ""
-    found += f", {row.distance:+.1f} standard errors apart" if row.distance is not None else ""
+    if row.distance is not None:
+        found += f", {row.distance:+.1f} standard errors apart".replace("-", "−")
     reason = f". {why}" if why else ""
     print(f"{key}: {row.status}. {statement}{found}{reason}")
     _display({MIME_TYPE: asdict(row)}, {})

@@ -75,7 +75,7 @@ def larger(name: str, function: Callable, cases: Sequence[dict], *, folder=None)
         FileNotFoundError: there is no such record yet.
 
     Example:
-        >>> import tempfile
+        >>> import os, tempfile
         >>> folder = tempfile.mkdtemp()
         >>> def square(x):
         ...     return x**2
@@ -115,7 +115,7 @@ def larger(name: str, function: Callable, cases: Sequence[dict], *, folder=None)
 
 
 def wanted(name: str) -> bool:
-    """Is this record to be made: is ``DDT_FULL`` 1, or does it name it, between commas?"""
+    """Is this record to be made? If ``DDT_FULL`` is 1, or a list of names with its name in it."""
     return os.environ.get(FULL, "") == "1" or name in os.environ.get(FULL, "").split(",")
 
 

@@ -167,7 +167,9 @@ class Replicas:
         ValueError: shapes that do not fit, or numbers that are not finite.
 
     Example:
+        >>> import numpy as np
         >>> from ddt_utils import networks
+        >>> from ddt_utils.replicas import SGD, Replicas
         >>> x = np.random.default_rng(0).normal(size=(50, 3))
         >>> y, model, rule = np.arange(50) % 2, networks.logistic(3), SGD(0.1, 5)
         >>> crowd = Replicas(model, x, y, rule, start=np.zeros(3), replicas=4, seed=1)

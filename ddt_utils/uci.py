@@ -91,12 +91,12 @@ def fetch(
     35 columns, of which ten give the answer away; the 21 that UCI names are kept.
 
     Not verified: the live servers were out of reach when this was written, and it was tried
-    against a local stand-in. The numbers of samples, features and classes, the OpenML numbers, the
-    class counts of Banknote and Cardiotocography and the addresses were found in other public
-    sources. OpenML numbers for Avila and Sensorless were not found, so these come from UCI. The
-    class counts of these two were not found either; they add up to the number of samples. The
-    order of OpenML's columns of Cardiotocography is that of UCI's raw table, as far as can be
-    told; that the last ten mark one class each, and that one of V4 to V25 is constant, is checked.
+    against a local stand-in, for Avila with the true files. The class counts of Avila are those of
+    these files; the other counts, the numbers of features, the OpenML numbers and the addresses
+    were found in public sources. OpenML numbers for Avila and Sensorless were not found, so these
+    come from UCI. The order of OpenML's columns of Cardiotocography is that of UCI's raw table, as
+    far as can be told; that the last ten mark one class each, and that one of V4 to V25 is
+    constant, is checked.
 
     Args:
         name: one of ``SETS``.

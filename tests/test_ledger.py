@@ -111,7 +111,7 @@ def test_a_number_prints_what_it_stores(options, text, shown, capsys):
     number("xx-name", **options)
     assert capsys.readouterr().out == f"xx-name = {text}\n"
     ((bundle, metadata),) = shown
-    assert bundle == {"application/papermill.record/text/plain": text}
+    assert bundle == {"application/papermill.record/text/plain": repr(text)}  # 0.100 stays 0.100
     assert metadata["scrapbook"] == {
         "name": "xx-name",
         "mime_prefix": "application/papermill.record/",
@@ -159,7 +159,7 @@ def test_a_derivation_does_not_deviate_and_a_deviation_stays_one(shown):
 def test_a_claim_prints_what_it_stores(shown, capsys):
     row = claim(**NUMBER | dict(predicted=1.25, status="measured"))
     assert capsys.readouterr().out == (
-        "k: measured. It holds.; predicted 1.25, found 1.20 ± 0.10, -0.5 standard errors apart\n"
+        "k: measured. It holds.; predicted 1.25, found 1.20 ± 0.10, −0.5 standard errors apart\n"
     )
     ((bundle, metadata),) = shown
     stored = bundle[ledger.MIME_TYPE]

@@ -96,6 +96,14 @@ def test_the_charts_of_the_run_times_are_those_of_the_stored_benchmark(name):
     assert getattr(drawings, name)(rows) == stored.read_text(encoding="utf-8"), "run make drawings"
 
 
+def test_other_libraries_have_the_same_matrices():
+    """As the benchmark found them; to 1e-6 or better."""
+    stored = json.loads((drawings.BENCHMARKS / "spectrum.json").read_text(encoding="utf-8"))
+    for found in stored["differences"].values():
+        assert set(found) == {"Hessian", "Fisher matrix", "second moment", "product, PyHessian"}
+        assert max(found.values()) < 1e-6
+
+
 def test_every_picture_and_file_of_the_readme_exists():
     for link in re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text(encoding="utf-8")):
         assert link.startswith("https://") or (ROOT / link).exists(), link

@@ -59,7 +59,7 @@ class LedgerTable(_Table):
     def row(key, statement, row, page):
         cells = [statement, "", "{ddt-open}`open`"]
         if row is not None:
-            found = row.statement
+            found = row.statement.replace("*", r"\*")
             if row.measured:
                 predicted = f"Predicted {row.predicted}, found" if row.predicted else "Found"
                 found += f" {predicted} {row.measured}"
@@ -67,7 +67,7 @@ class LedgerTable(_Table):
                     found += f", {row.distance:+.1f} standard errors apart".replace("-", "−")
                 found += "."
             if row.why:
-                found += f" *{row.why}*"
+                found += " *" + row.why.replace("*", r"\*") + "*"
             kind = row.status.replace(" ", "-")
             cells = [statement, found, f"[{row.status}]({page}){{.verdict .{kind}}}"]
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
@@ -144,7 +144,8 @@ class SpectrumTable(_Table):
     def lines(self):
         path = ROOT / "benchmarks" / "spectrum.json"
         self.env.note_dependency(str(path))
-        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+        data = json.loads(path.read_text(encoding="utf-8"))
+        rows, differences = data["rows"], data["differences"].values()
         times = {
             (row["parameters"], row["task"], row["contestant"]): 1e3 * row["seconds"]
             for row in rows
@@ -155,9 +156,12 @@ class SpectrumTable(_Table):
         for size in dict.fromkeys(row["parameters"] for row in rows):
             for task, label in self.tasks.items():
                 found = [times.get((size, task, contestant)) for contestant in contestants]
-                cells = ["–" if value is None else f"{value:.3g}" for value in found]
+                cells = ["–" if v is None else f"{float(f'{v:.3g}'):g}" for v in found]
                 lines.append(f"| {size} | {label} | " + " | ".join(cells) + " |")
-        return lines
+        worst = max(value for found in differences for value in found.values())
+        told = "Hessian, Fisher matrix and second moment were compared with those of curvlinops, a "
+        told += "product with PyHessian's: the largest difference is "
+        return [*lines, "", f"{told}{worst:.0e} of the largest entry."]
 
 
 class RecordsTable(_Table):
