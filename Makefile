@@ -18,7 +18,7 @@ test: setup  ## run every check: style, package, chapters, pages
 notebooks: setup  ## execute again exactly the chapters that changed
 	@.venv/bin/python tools/notebooks.py
 
-full: setup  ## make the records of the longer runs again (hours on 2 cores; on a GPU if there is one)
+full: setup  ## make the records of the longer runs again (an hour on 2 cores; on a GPU if there is one)
 	@.venv/bin/python tools/notebooks.py --full
 
 serve: book  ## serve the book at http://localhost:8000

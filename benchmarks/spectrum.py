@@ -104,13 +104,9 @@ def agreement(model, theta, x, y, widths):
     import pyhessian
 
     module, loss = as_module(model, theta, widths), torch.nn.CrossEntropyLoss()
-    parts = [(module, loss, list(module.parameters()), [(x, y)])]
-    order = torch.cat(  # torch.nn has weights transposed
-        [
-            torch.arange(size).reshape(shape).T.reshape(-1) + begin
-            for begin, size, shape in _weights(widths)
-        ]
-    )
+    parts = module, loss, list(module.parameters()), [(x, y)]
+    numbered = as_module(model, torch.arange(len(theta)).double(), widths)  # weights transposed
+    order = torch.cat([p.detach().reshape(-1) for p in numbered.parameters()]).long().numpy()
     pairs = {
         "Hessian": (curvature.hessian, curvlinops.HessianLinearOperator),
         "Fisher matrix": (
@@ -121,29 +117,20 @@ def agreement(model, theta, x, y, widths):
     }
     found = {}
     for name, (own, operator) in pairs.items():
-        other = operator(*parts[0], check_deterministic=False) @ torch.eye(len(theta)).double()
+        other = operator(*parts, check_deterministic=False) @ torch.eye(len(theta)).double()
         found[name] = _apart(own(model, theta, x, y)[order][:, order], other.detach().numpy())
     theirs = pyhessian.hessian(module, loss, data=(x, y), cuda=False)
     vector = np.random.default_rng(4).standard_normal(len(theta))
-    split = torch.from_numpy(vector[order.numpy()]).split([p.numel() for p in theirs.params])
+    split = torch.from_numpy(vector[order]).split([p.numel() for p in theirs.params])
     shaped = [v.reshape(p.shape) for v, p in zip(split, theirs.params, strict=True)]
     product = pyhessian.utils.hessian_vector_product(theirs.gradsH, theirs.params, shaped)
     other = torch.cat([part.reshape(-1) for part in product]).detach().numpy()
     own = curvature.hessian_operator(model, theta, x, y) @ vector
-    return found | {"product, PyHessian": _apart(own[order.numpy()], other)}
+    return found | {"product, PyHessian": _apart(own[order], other)}
 
 
 def _apart(own, other):
     return float(np.abs(own - other).max() / np.abs(other).max())
-
-
-def _weights(widths):
-    """Where every block of our flat parameters begins, its size and its shape."""
-    begin = 0
-    for inside, outside in zip(widths, widths[1:], strict=False):
-        yield begin, inside * outside, (inside, outside)
-        yield begin + inside * outside, outside, (1, outside)
-        begin += (inside + 1) * outside
 
 
 CONTESTANTS = {"ours": ours, "curvlinops": by_curvlinops, "PyHessian": by_pyhessian}

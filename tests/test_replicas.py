@@ -58,9 +58,10 @@ def test_a_gpu_trains_the_same_replicas(rule, tmp_path):
     there.save(tmp_path / "state.npz")
     resumed = Replicas(NET, X, Y, rule, **options).resume(tmp_path / "state.npz").run(20)
     assert float((here.run(20).theta - resumed.theta).abs().max()) < 1e-9
-    for criterion in (Box(START, 0.2), LevelSet(0.5), Quench(START, 0.2, 0.1, 50)):
-        looks = [c.escape(criterion, max_iterations=200, every=5) for c in (here, there)]
-        assert (looks[0].status == looks[1].status).mean() > 0.9
+    for criterion in (Box(START, 0.1), LevelSet(0.7), Quench(START, 0.4, 0.1, 5)):
+        crowds = (Replicas(NET, X, Y, rule, device=d, **options) for d in ("cpu", "cuda"))
+        here, there = (c.escape(criterion, max_iterations=100) for c in crowds)
+        assert (here.times == there.times).mean() > 0.9  # rounding may shift a few
 
 
 @pytest.mark.parametrize("rule", RULES, ids=IDS)

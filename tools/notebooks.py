@@ -25,6 +25,8 @@ from pathlib import Path
 import jupytext
 import nbformat
 
+from ddt_utils.records import FULL, wanted
+
 ROOT = Path(__file__).resolve().parent.parent
 BOOK, PACKAGE, RUNTIMES = ROOT / "book", ROOT / "ddt_utils", ROOT / "book" / "runtimes.json"
 VERSIONS_THAT_MATTER = (
@@ -172,7 +174,6 @@ def make_records(text: Path) -> None:
     """Run a chapter as a script with its longer runs, which show their progress."""
     code = "\n\n".join(code_of(jupytext.read(text)))
     more = dict(MPLBACKEND="agg", PYTHONWARNINGS="ignore:FigureCanvasAgg")
-    more["DDT_FULL"] = os.environ.get("DDT_FULL", "1")
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / f"{text.stem}.py"
         script.write_text(code, encoding="utf-8")
@@ -229,8 +230,9 @@ def main() -> int:
     )
     options = parser.parse_args()
     if options.full:
+        os.environ.setdefault(FULL, "1")
         for text in [p.resolve() for p in options.texts] or chapters():
-            if records_of(code_of(jupytext.read(text))):
+            if any(map(wanted, records_of(code_of(jupytext.read(text))))):
                 make_records(text)
         return 0
     stale = [p.resolve() for p in options.texts] or [p for p in chapters() if is_stale(p)]

@@ -134,12 +134,8 @@ class StepCostTable(_Table):
 class SpectrumTable(_Table):
     """Milliseconds of the spectral tools and of two libraries, from the last benchmark."""
 
-    tasks = {
-        "product": "one product with the Hessian",
-        "top": "its ten largest eigenvalues",
-        "trace": "its trace, 16 probes",
-        "density": "its density, 16 probes of 30 products",
-    }
+    tasks = {"product": "product", "top": "top ten", "trace": "trace", "density": "density"}
+    raised = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
     def lines(self):
         path = ROOT / "benchmarks" / "spectrum.json"
@@ -151,7 +147,7 @@ class SpectrumTable(_Table):
             for row in rows
         }
         contestants = list(dict.fromkeys(row["contestant"] for row in rows))
-        lines = ["| parameters | | " + " | ".join(contestants).replace("ours", "this book") + " |"]
+        lines = ["| n | | " + " | ".join(contestants).replace("ours", "this book") + " |"]
         lines.append("|---:|---|" + "---:|" * len(contestants))
         for size in dict.fromkeys(row["parameters"] for row in rows):
             for task, label in self.tasks.items():
@@ -161,7 +157,9 @@ class SpectrumTable(_Table):
         worst = max(value for found in differences for value in found.values())
         told = "Hessian, Fisher matrix and second moment were compared with those of curvlinops, a "
         told += "product with PyHessian's: the largest difference is "
-        return [*lines, "", f"{told}{worst:.0e} of the largest entry."]
+        digit, power = f"{worst:.0e}".split("e")
+        told += f"{digit} · 10{str(int(power)).translate(self.raised)} of the largest entry."
+        return [*lines, "", told]
 
 
 class RecordsTable(_Table):
