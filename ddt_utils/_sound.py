@@ -93,7 +93,7 @@ def switches(expression) -> tuple:
     Returns:
         SymPy expressions, each once.
     """
-    found = (g for g, _ in _guards_and_switches(expression)[1])
+    found = (g for g, *_ in _guards_and_switches(expression)[1])
     return tuple(dict.fromkeys(g for g in found if g.free_symbols))
 
 
@@ -125,9 +125,14 @@ def _require_known(expression, name):
 def _guards_and_switches(expression):
     """What decides where the loss is real, and where its formula changes.
 
-    Guards are (rule, expression, region, what it belongs to) with the rule "positive", "not
-    negative" or "not zero"; switches are (expression, kind). A region is a tuple of (condition,
-    does it hold): the branches of Piecewise in which the part is used.
+    Args:
+        expression: the loss.
+
+    Returns:
+        Guards (rule, expression, region, what it belongs to) with the rule "positive", "not
+        negative" or "not zero", where a region is a tuple of (condition, does it hold): the
+        branches of Piecewise in which the part is used. Switches (expression, kind, what it
+        belongs to).
     """
     guards, found, seen = {}, {}, set()
 
@@ -148,7 +153,7 @@ def _guards_and_switches(expression):
             if not whole:
                 touches = power.is_number and power > 0
                 guards[("not negative" if touches else "positive", e.base, region, e)] = None
-                found[(e.base, "power" if touches and power < 1 else "smooth")] = None
+                found.setdefault((e.base, "power" if touches and power < 1 else "smooth"), e)
             elif power < 0:
                 guards[("not zero", e.base, region, e)] = None
         elif isinstance(e, sp.log):
@@ -156,16 +161,17 @@ def _guards_and_switches(expression):
         elif isinstance(e, sp.tan):
             guards[("not zero", sp.cos(e.args[0]), region, e)] = None
         elif isinstance(e, (sp.Max, sp.Min)):
-            found.update({(a - b, "switch"): None for a, b in combinations(e.args, 2)})
+            for a, b in combinations(e.args, 2):
+                found.setdefault((a - b, "switch"), e)
         elif isinstance(e, tuple(SWITCHING)):
-            found[(e.args[0], "switch")] = None
+            found.setdefault((e.args[0], "switch"), e)
         elif isinstance(e, sp.core.relational.Relational):
-            found[(e.lhs - e.rhs, "switch")] = None
+            found.setdefault((e.lhs - e.rhs, "switch"), e)
         for part in e.args:
             visit(part, region)
 
     visit(expression, ())
-    return list(guards), list(found)
+    return list(guards), [(*key, part) for key, part in found.items()]
 
 
 class _Loss:
@@ -243,23 +249,24 @@ class _Loss:
     def require_continuous(self, switches):
         """Refuse a jump, and on a line an infinite slope; the breaks in the box."""
         places = []
-        for switch, kind in switches:
+        for switch, kind, part in switches:
             left, right, root = self.crossings(switch, self.points)
-            self._require_no_jump(left, right, root)
+            self._require_no_jump(left, right, root, part)
             if self.line:
                 root = np.concatenate([root, self.touches(switch)], axis=1)
                 if kind == "power":
                     self._require_finite_slope(root)
                 places.extend(root[0].tolist())
                 far = 10 * max(abs(self.low[0, 0]), abs(self.high[0, 0]))
-                self._require_no_jump(*self.crossings(switch, np.linspace(-far, far, _GRID)[None]))
+                wide = np.linspace(-far, far, _GRID)[None]
+                self._require_no_jump(*self.crossings(switch, wide), part)
         kept, apart = [], 4 * np.spacing(np.abs([self.low, self.high]).max())
         for x in sorted(places):
             if not kept or x - kept[-1] > apart:
                 kept.append(x)
         return tuple(kept)
 
-    def _require_no_jump(self, left, right, root):
+    def _require_no_jump(self, left, right, root, part):
         if not left.shape[1]:
             return
         below, above = self(self.expression, left), self(self.expression, right)
@@ -278,8 +285,8 @@ class _Loss:
             k = int(np.argmax(bad))
             raise ValueError(
                 f"the loss of {self.name} must be continuous, but it jumps from {below[k]:.6g} to "
-                f"{above[k]:.6g} at {self.place(root[:, k])}; join the pieces there, or write the "
-                "step as a steep smooth one, such as h*(1 + tanh((x - x0)/w))/2"
+                f"{above[k]:.6g} at {self.place(root[:, k])}, by {part}; join the pieces there, or "
+                "write the step as a steep smooth one, such as h*(1 + tanh((x - x0)/w))/2"
             )
 
     def _require_finite_slope(self, places):
@@ -307,7 +314,12 @@ class _Loss:
     def crossings(self, expression, points):
         """Where an expression changes sign, as far as the points see.
 
-        Returns the last number before, the first after, and the one at which it is nearest to zero.
+        Args:
+            expression: SymPy.
+            points: ascending on a line; in more dimensions every two neighbours are compared.
+
+        Returns:
+            The last place before, the first after, and the one at which it is nearest to zero.
         """
         if self.line:
             points = np.concatenate([points, self._dips(expression, points)], axis=1)
