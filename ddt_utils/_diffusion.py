@@ -178,24 +178,20 @@ def symmetric(matrix) -> bool:
 
 
 def require_symbols(matrix, landscape) -> None:
-    """Refuse a D that uses other symbols, or constants that are not real and finite.
+    """Refuse a D that uses other symbols than the variables.
 
     Args:
         matrix: D or its factor.
         landscape: the loss whose variables it may use.
 
     Raises:
-        ValueError: an entry has an unknown symbol, or is no finite real number.
+        ValueError: an entry has an unknown symbol.
     """
     unknown = matrix.free_symbols - set(landscape.variables)
     if unknown:
         raise ValueError(
             f"D may use only the variables {landscape.variables}, got also {unknown}; "
             "take the symbols from landscape.variables"
-        )
-    if matrix.has(sp.nan, sp.oo, -sp.oo, sp.zoo, sp.I):
-        raise ValueError(
-            f"D must be real and finite, got {matrix.tolist()}; it is half a variance per unit time"
         )
 
 
@@ -210,9 +206,14 @@ def expression(name, value) -> sp.Expr:
         The expression.
 
     Raises:
-        ValueError: a text, None, a truth value, or anything else that is neither.
+        ValueError: a text, None, a truth value, a number that is not real and finite, or anything
+            else that is neither.
     """
     if isinstance(value, sp.Expr):
+        if value.has(sp.nan, sp.oo, -sp.oo, sp.zoo, sp.I):
+            raise ValueError(
+                f"{name} must be real and finite, got {value}; give numbers or SymPy expressions"
+            )
         return value
     _checks.number(name, value, remedy="give numbers or SymPy expressions")
     return sp.sympify(value)

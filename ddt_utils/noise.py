@@ -263,7 +263,7 @@ class HessianNoise(Noise):
 
     Raises:
         ValueError: η or B not positive, the floor negative; by :meth:`diffusion_matrix`, a full
-            Hessian in more than two dimensions.
+            Hessian in more than two dimensions, or a loss without any curvature and no floor.
     """
 
     learning_rate: float
@@ -283,6 +283,11 @@ class HessianNoise(Noise):
     def diffusion_matrix(self, landscape: Landscape) -> sp.ImmutableMatrix:
         """D as a SymPy matrix of shape (n, n); a full Hessian is taken in two dimensions."""
         hessian = landscape.hessian_expression
+        if hessian.is_zero_matrix and not self.floor:
+            raise ValueError(
+                f"the noise of {landscape.name} would be zero, as its curvature is everywhere but "
+                "at kinks; give HessianNoise a floor"
+            )
         if not hessian.is_diagonal():
             if landscape.dimension != 2:
                 raise ValueError(
@@ -301,7 +306,7 @@ class HessianNoise(Noise):
         half = sp.sqrt(((hessian[0, 0] - hessian[1, 1]) / 2) ** 2 + hessian[0, 1] ** 2)
         upper, lower = self._floored(mean + half), self._floored(mean - half)
         # where the gap closes the second term is 0/0 and its limit 0
-        slope = (upper - lower) / (2 * sp.Max(half, sp.Float(1e-18)))
+        slope = (upper - lower) / (2 * sp.Max(half, sp.Float(1e-30)))
         return (upper + lower) / 2 * sp.eye(2) + slope * (hessian - mean * sp.eye(2))
 
     def _floored(self, curvature):
@@ -313,9 +318,10 @@ class HessianNoise(Noise):
 
 def _matrix(name, given):
     """A SymPy matrix of numbers and expressions."""
-    if not isinstance(given, sp.MatrixBase):
-        shape = np.shape(given)
-        if len(shape) != 2 or 0 in shape:
-            raise ValueError(f"{name} must be a matrix, got shape {shape}; give its rows")
-        given = [[expression(f"an entry of {name}", entry) for entry in row] for row in given]
-    return sp.ImmutableMatrix(given)
+    rows = given.tolist() if isinstance(given, (sp.MatrixBase, np.ndarray)) else given
+    shape = np.shape(np.array(rows, dtype=object))
+    if len(shape) != 2 or 0 in shape:
+        raise ValueError(f"{name} must be a matrix, got shape {shape}; give its rows")
+    return sp.ImmutableMatrix(
+        [[expression(f"an entry of {name}", entry) for entry in row] for row in rows]
+    )
