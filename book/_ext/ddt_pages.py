@@ -248,6 +248,8 @@ def mend(app, path: Path) -> list[str]:
             script.string = text.replace('|| ""', '|| "auto"')
     for link in page.find_all("link", rel="preload"):
         link.decompose()
+    for link in page.select('a[href*="colab.research.google.com"]'):
+        link["href"] = link["href"].replace("/book/", "/colab/")  # in plain Markdown
     article = page.find("article") or page
     for i, image in enumerate(page.find_all("img")):
         alt, source = image.get("alt", ""), image.get("src", "")
