@@ -25,6 +25,30 @@ _GROWING = {
 }
 
 
+def switches(expressions) -> list:
+    """Formulas whose zeros are the places where an expression goes over into another one.
+
+    Args:
+        expressions: SymPy expressions.
+
+    Returns:
+        Different SymPy expressions, each with free symbols.
+    """
+    found = []
+    for part in (p for e in expressions for p in sp.preorder_traversal(sp.sympify(e))):
+        if isinstance(part, (sp.Abs, sp.sign, sp.Heaviside)):
+            found.append(part.args[0])
+        elif isinstance(part, (sp.Max, sp.Min)):
+            found += [a - b for i, a in enumerate(part.args) for b in part.args[:i]]
+        elif isinstance(part, sp.core.relational.Relational):
+            found.append(part.lhs - part.rhs)
+        elif isinstance(part, (sp.floor, sp.ceiling)):
+            found.append(sp.sin(sp.pi * part.args[0]))
+        elif part.is_Pow and part.exp.is_number and not part.exp.is_integer:
+            found.append(part.base)
+    return [f for f in dict.fromkeys(found) if f.free_symbols and not f.has(sp.DiracDelta)]
+
+
 def enclosable(expression) -> bool:
     """Whether every part of a formula is known here; others are bounded by plus minus infinity.
 

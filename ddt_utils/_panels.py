@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 import sympy as sp
 
-from ddt_utils._enclosure import enclosable, enclose
+from ddt_utils._enclosure import enclosable, enclose, switches
 from ddt_utils.noise import Noise, convention_exponent
 
 _ORDER = 16
@@ -59,20 +59,8 @@ def _switches(landscape, diffusion):
     """Functions whose zeros are extremes of L or D or places where a formula changes."""
     x = landscape.variables[0]
     slope = landscape.gradient_expression[0]
-    formulas = [slope]
-    for expression in (landscape.expression, slope, diffusion):
-        for part in sp.preorder_traversal(expression):
-            if isinstance(part, (sp.Abs, sp.sign, sp.Heaviside)):
-                formulas.append(part.args[0])
-            elif isinstance(part, (sp.Max, sp.Min)):
-                formulas += [a - b for i, a in enumerate(part.args) for b in part.args[:i]]
-            elif isinstance(part, sp.core.relational.Relational):
-                formulas.append(part.lhs - part.rhs)
-            elif isinstance(part, (sp.floor, sp.ceiling)):
-                formulas.append(sp.sin(sp.pi * part.args[0]))
-            elif part.is_Pow and part.exp.is_number and not part.exp.is_integer:
-                formulas.append(part.base)
-    formulas = [f for f in dict.fromkeys(formulas) if f.has(x) and not f.has(sp.DiracDelta)]
+    formulas = dict.fromkeys([slope, *switches((landscape.expression, slope, diffusion))])
+    formulas = [f for f in formulas if f.has(x) and not f.has(sp.DiracDelta)]
     return tuple(sp.lambdify(x, f, modules="numpy") for f in formulas)
 
 
