@@ -108,10 +108,12 @@ def plane_rates(flow, leak, log_weight, count):
         right_rest /= right_rest.sum()
     q = _lowest(matrix, lu.solve, count + 2, shift, balanced)
     f = q if balanced else _lowest(matrix.T, lambda v: lu.solve(v, "T"), count + 2, shift, False)
-    before = _ritz(form, *cleaned(f, q), largest)
-    q = lu.solve(q)
-    f = q if balanced else lu.solve(f, "T")
-    after = _ritz(form, *cleaned(f, q), largest)
+    found = []
+    for _ in range(2):  # twice, so that their difference tells what rounding does
+        q = lu.solve(q)
+        f, q = cleaned(q if balanced else lu.solve(f, "T"), q)
+        found.append(_ritz(form, f, q, largest))
+    before, after = found
     rates, errors = after[: count - closed], 2 * np.abs(after - before)[: count - closed]
     rest = np.zeros(int(closed))
     return np.r_[rest, rates], np.r_[rest, errors]

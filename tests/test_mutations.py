@@ -162,7 +162,7 @@ MISTAKES = {
         "test_noise.py::test_minibatch_noise_is_the_covariance_over_all_minibatches[1-True-1]",
     ),
     "half the variance in the kicks of the discrete walker": (
-        "discrete.py",
+        "_walk.py",
         "return np.sqrt(2 * step * d)",
         "return np.sqrt(step * d)",
         "test_discrete.py::test_walkers_of_sgd_take_the_time[0.1]",
