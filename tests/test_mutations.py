@@ -767,7 +767,7 @@ def test_a_notebook_of_another_text_is_stale(repository, right, wrong):
     [
         (TEXT, 'already = "here"', 'already = "there"'),
         ("ddt_utils/escape.py", "What a set of escape times says", "What escape times say"),
-        ("ddt_utils/theory.py", "import numpy as np\n", "import numpy as np\n\nmore = 1\n"),
+        ("ddt_utils/theory/sgd.py", "import numpy as np\n", "import numpy as np\n\nmore = 1\n"),
         ("requirements.txt", "pytest==", "pytest==0"),
     ],
     ids=["the set-up cell", "a docstring", "a room that is not reached", "a pin of a tool"],
