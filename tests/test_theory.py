@@ -204,6 +204,7 @@ def one_formula(text):
         (state_dependent_time, [white._UNEVEN]),
         (sgd_escape_time, [sgd._SGD[1]]),
         (path_fraction, [sgd._FRACTION]),
+        (step_factor, [sgd._STEP]),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

@@ -44,7 +44,7 @@ class Formula:
     @property
     def latex(self) -> str:
         """The formula as it is written."""
-        factor = sp.latex(self.factor, symbol_names=self.latex_of)
+        factor = "" if self.factor == 1 else sp.latex(self.factor, symbol_names=self.latex_of)
         if self.exponent == 0:
             return f"{self.left} = {factor}"
         exponent = sp.latex(self.exponent, symbol_names=self.latex_of)

@@ -31,6 +31,16 @@ _FRACTION = Formula(
     "s", (_eta * _climb / (2 * _B * _barrier) - 1 / _Hb) / (1 / _Ha - 1 / _Hb), _names
 )
 
+(_slope, _change, _D, _x, _a, _b), _way = symbols(
+    slope="L'", change="D'", diffusion="D", place="x", start="a", end="b"
+)
+_STEP = Formula(
+    "R",
+    sp.S.One,
+    _names | _way,
+    _eta / 4 * sp.Integral(_slope**2 * _change / _D**2, (_x, _a, _b)),
+)
+
 
 def sgd_escape_time(
     *,
@@ -138,10 +148,10 @@ def step_factor(landscape, noise, *, learning_rate, start, end) -> float:
     At a fixed batch size and a covariance that is smooth and positive on the way, the mean escape
     time of SGD with Gaussian noise over that of its Ito diffusion tends, as :math:`\eta \to 0`, to
 
-    .. math:: R = \exp\left(\frac{\eta}{4} \int_a^b \frac{L'^{2} D'}{D^{2}} dx\right)
-              = \exp\left(\frac{B}{2} \int_a^b \frac{L'^{2} C'}{C^{2}} dx\right)
+    .. math:: R = \exp\left(\frac{\eta \int\limits_{a}^{b} \frac{D' L'^{2}}{D^{2}}\, dx}{4}\right)
 
-    with D = ηC/2B: a number that does not depend on η. It is one only if the noise does not change
+    With D = ηC/2B it is :math:`\exp\left(\frac B2 \int_a^b L'^2 C'/C^2\,dx\right)`, which does
+    not depend on η. It is one only if the noise does not change
     on the way, or in the limit B → 0. *Where the theory breaks* derives it, by the expansion of the
     resting density of the walk to the order after the exponent.
 
@@ -173,20 +183,22 @@ def step_factor(landscape, noise, *, learning_rate, start, end) -> float:
     diffusion = noise.diffusion_matrix(landscape)[0]
     slope = sp.diff(landscape.expression, x)
     places = np.linspace(start, end, 4001)
-    met = landscape.evaluate([diffusion], places)
-    if not np.all(met > 0):
+    least = np.min(landscape.evaluate([diffusion], places))
+    if not least > 0:
         raise ValueError(
-            f"D must be positive on the way, got {np.min(met):.3g}; where it vanishes the time of "
+            f"D must be positive on the way, got {least:.3g}; where it vanishes the time of "
             "SGD and that of its diffusion have no common limit"
         )
-    integrand = sp.lambdify(x, slope**2 * sp.diff(diffusion, x) / diffusion**2, "numpy")
-    integral, error = quad(integrand, start, end, limit=400, epsabs=1e-12, epsrel=1e-10)
-    if not error <= 1e-8 * max(1.0, abs(integral)):
+    (integral,) = _STEP.exponent.atoms(sp.Integral)
+    met = {_slope: slope, _change: sp.diff(diffusion, x), _D: diffusion}
+    integrand = sp.lambdify(x, integral.function.subs(met), "numpy")
+    found, error = quad(integrand, start, end, limit=400, epsabs=1e-12, epsrel=1e-10)
+    if not error <= 1e-8 * max(1.0, abs(found)):
         raise ArithmeticError(
-            f"the integral must settle, got {integral:.6g} with error {error:.1g}; "
+            f"the integral must settle, got {found:.6g} with error {error:.1g}; "
             "a D that jumps or nearly vanishes has no such factor"
         )
-    return float(np.exp(eta / 4 * integral))
+    return float(sp.exp(_STEP.exponent.subs({integral: found, _eta: eta})))
 
 
 def _along_the_path(curvature_minimum, curvature_saddle, barrier, learning_rate, batch_size):

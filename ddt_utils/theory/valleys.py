@@ -84,7 +84,6 @@ def chain_occupation(rates) -> np.ndarray:
         for last in range(len(flow) - 1, 0, -1):
             flow[:last, last] /= flow[last, :last].sum()
             flow[:last, :last] += np.outer(flow[:last, last], flow[last, :last])
-            np.fill_diagonal(flow, 0.0)
         shares = np.ones(len(flow))
         for v in range(1, len(flow)):
             shares[v] = shares[:v] @ flow[:v, v]
