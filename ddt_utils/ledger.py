@@ -20,6 +20,22 @@ MIME_TYPE = "application/vnd.ddt.claim+json"
 LIMIT = 4.42  # standard errors: a true claim is called a deviation once in 1e5 times
 
 
+STATUSES = (
+    "derived",
+    "computed",
+    "simulated",
+    "measured",
+    "in the limit",
+    "another constant",
+    "deviates",
+)
+_MEANING = {  # the statuses that need a reason
+    "in the limit": "holds in a limit only",
+    "another constant": "holds with another constant",
+    "deviates": "deviates",
+}
+
+
 @dataclass(frozen=True)
 class Claim:
     """One row of the ledger.
@@ -27,20 +43,27 @@ class Claim:
     Args:
         key: its name in ``book/claims.yml``.
         statement: what was found, in one sentence.
-        status: ``derived`` (asserted in SymPy), ``simulated``, ``measured``, ``another constant``
-            (the form of the claim holds, with another constant than the claim's) or ``deviates``.
-        predicted: the prediction as text, empty for a derivation.
-        measured: the measurement as text with its standard error, empty for a derivation.
-        distance: how many standard errors apart they are, or None.
-        why: the reason of a deviation or of another constant, in one sentence.
+        status: ``derived`` (asserted in SymPy), ``computed`` (without random numbers),
+            ``simulated`` (random walkers on a landscape), ``measured`` (gradients or training runs
+            of a model on data), ``in the limit`` (found is what the exact solution for this noise
+            and step says, whose limit is the claim's law), ``another constant`` (the form of the
+            claim holds, with another constant than the claim's) or ``deviates``.
+        predicted: what the claim's own theory says, as text; empty for a derivation.
+        exact: what an exact solution for this noise and step says, as text, if there is one.
+        measured: what was found, as text with its error; empty for a derivation.
+        distance: standard errors from the prediction to what was found, or None.
+        exact_distance: standard errors from the exact solution to what was found, or None.
+        why: the reason of a limit, of another constant or of a deviation, in one sentence.
     """
 
     key: str
     statement: str
     status: str
     predicted: str = ""
+    exact: str = ""
     measured: str = ""
     distance: float | None = None
+    exact_distance: float | None = None
     why: str = ""
 
 
@@ -51,6 +74,12 @@ def with_error(value: float, stderr: float | None = None, digits: int | None = N
         value: the number.
         stderr: its standard error.
         digits: decimals, if the error is not to decide; four significant digits without either.
+
+    Returns:
+        The text, with a typographical minus sign.
+
+    Raises:
+        ValueError: a number that is not finite, or an error that is not positive.
 
     Example:
         >>> with_error(41.0224, 0.189)
@@ -120,67 +149,133 @@ def claim(
     statement: str,
     status: str,
     predicted=None,
+    exact=None,
     measured=None,
     stderr: float | None = None,
+    error: float | None = None,
     digits: int | None = None,
     why: str = "",
 ) -> Claim:
-    """Confront a prediction with a measurement and write the verdict into the ledger.
+    """Confront a prediction with what was found and write the verdict into the ledger.
+
+    A row is held to its exact solution if it has one, else to its prediction. A number with a
+    standard error that lies more than 4.42 of them away (once in 10⁵ times if the claim is true)
+    deviates, and so does a computed number that lies further away than its own error. A row that
+    agrees with its exact solution but not with its prediction says so: ``in the limit``, or
+    ``another constant``.
 
     Args:
         key: the claim's name in ``book/claims.yml``.
         statement: what was found, in one sentence.
-        status: ``derived``, ``simulated``, ``measured``, ``another constant`` or ``deviates``. A
-            simulated or measured claim that lies more than 4.42 standard errors from its prediction
-            (once in 10⁵ times if it is true) becomes ``deviates`` by itself. Of ``another
-            constant`` the prediction is the corrected one, and it is held to the same limit.
-        predicted: the predicted number, or a text.
-        measured: the measured number, or a text.
-        stderr: the standard error of the measured number.
-        digits: decimals, if the standard error is not to decide.
-        why: why the claim deviates, or where its constant goes wrong, in one sentence.
+        status: one of :data:`STATUSES`; see :class:`Claim`.
+        predicted: what the claim's own, asymptotic theory says: a number, or a text. Of ``another
+            constant`` it is the corrected constant, unless ``exact`` is given.
+        exact: what an exact solution for this noise and step says: a number, or a text.
+        measured: what was found: a number, or a text.
+        stderr: the standard error of a number that has random numbers in it.
+        error: the numerical error of a ``computed`` number: a bound, or the spread of an
+            extrapolation; it is no standard error.
+        digits: decimals, if the error is not to decide.
+        why: the reason of a limit, of another constant or of a deviation, in one sentence.
 
     Returns:
         The row.
 
     Raises:
-        ValueError: an unknown status, a measured number without a standard error or prediction, or
-            another constant without a reason.
+        ValueError: an unknown status, a number without the error or the prediction that its status
+            needs, or a limit, another constant or a deviation without a reason.
     """
-    statuses = ("derived", "simulated", "measured", "another constant", "deviates")
-    if status not in statuses:
-        raise ValueError(f"status must be one of {statuses}, got {status!r}")
-    distance = None
-    if isinstance(measured, Real) and isinstance(predicted, Real) and stderr is not None:
-        numbers = {"measured": measured, "predicted": predicted, "standard error": stderr}
-        numbers = {name: _finite(name, value) for name, value in numbers.items()}
-        distance = agreement(*(numbers[n] for n in ("measured", "standard error", "predicted")))
-        if status != "derived" and abs(distance) > LIMIT:
-            status = "deviates"
-    elif status not in ("derived", "deviates") and not isinstance(measured, str):
+    if status not in STATUSES:
+        raise ValueError(f"status must be one of {STATUSES}, got {status!r}")
+    if stderr is not None and error is not None:
         raise ValueError(
-            f"a {status} claim needs predicted, measured and stderr, got {predicted}, {measured} "
-            f"and {stderr}; status='derived' is for what SymPy asserted"
+            f"{key}: a number has a standard error ({stderr}) or a numerical error ({error}), not "
+            "both; give stderr= if random numbers decide it, error= if none do"
         )
-    if status == "another constant" and not why:
-        raise ValueError(f"{key} holds with another constant; say why= in one sentence")
+    found = dict(predicted=predicted, exact=exact, measured=measured, stderr=stderr, error=error)
+    found = {n: _finite(n, v) if isinstance(v, Real) else v for n, v in found.items()}
+    _require_numbers(status, **found)
+    near, far = _distance("exact", **found), _distance("predicted", **found)
+    verdict = _verdict(status, near, far)
+    if verdict in _MEANING and not why:
+        raise ValueError(
+            f"{key} {_MEANING[verdict]}: predicted {predicted}, exact {exact}, found {measured}; "
+            "find out why and say why= in one sentence"
+        )
+    random = stderr is not None
     row = Claim(
         key=key,
         statement=statement,
-        status=status,
+        status=verdict,
         predicted=_text(predicted, None, digits),
-        measured=_text(measured, stderr, digits),
-        distance=None if distance is None else round(distance, 1) + 0.0,
+        exact=_text(exact, None, digits),
+        measured=_text(measured, stderr if random else error, digits),
+        distance=round(far, 1) + 0.0 if random and far is not None else None,
+        exact_distance=round(near, 1) + 0.0 if random and near is not None else None,
         why=why,
     )
-    found = f"; predicted {row.predicted}" if row.predicted else ""
-    found += f", found {row.measured}" if row.measured else ""
-    if row.distance is not None:
-        found += f", {row.distance:+.1f} standard errors apart".replace("-", "−")
-    reason = f". {why}" if why else ""
-    print(f"{key}: {row.status}. {statement}{found}{reason}")
+    print(_line(row))
     _display({MIME_TYPE: asdict(row)}, {})
     return row
+
+
+def _require_numbers(status, predicted, exact, measured, stderr, error):
+    """Refuse a number without the error, and a finding without the prediction, that it needs."""
+    if status in ("derived", "deviates") or isinstance(measured, str):
+        return
+    given = stderr if stderr is not None else error
+    if measured is None or given is None or (predicted is None and exact is None):
+        raise ValueError(
+            f"a {status} claim needs predicted (or exact), measured and stderr (or error), got "
+            f"{predicted} ({exact}), {measured} and {stderr} ({error}); status='derived' is for "
+            "what SymPy asserted"
+        )
+    if status == "computed" and error is None:
+        raise ValueError(
+            f"a computed claim needs its numerical error, got stderr={stderr}; use error="
+        )
+    if status in ("simulated", "measured") and stderr is None:
+        raise ValueError(f"a {status} claim needs a standard error, got error={error}; use stderr=")
+
+
+def _distance(name, *, measured, stderr, error, **sides):
+    """Standard errors from one side to what was found, if both are numbers."""
+    # A numerical error is a bound: it counts as the whole limit.
+    unit = stderr if stderr is not None else error and error / LIMIT
+    if unit is None or not all(isinstance(v, Real) for v in (measured, sides[name])):
+        return None
+    return agreement(measured, unit, sides[name])
+
+
+def _verdict(status, near, far):
+    """The status that the distances allow."""
+    if status == "derived":
+        return status
+    judged = far if near is None else near
+    if judged is not None and abs(judged) > LIMIT:
+        return "deviates"
+    off = near is not None and far is not None and abs(far) > LIMIT
+    return "deviates" if off and status not in _MEANING else status
+
+
+def _line(row):
+    """A row as it is printed."""
+    parts = [
+        f"{label} {value}" + (f" ({_apart(distance)})" if distance is not None else "")
+        for label, value, distance in (
+            ("predicted", row.predicted, row.distance),
+            ("exact for this noise and step", row.exact, row.exact_distance),
+            ("found", row.measured, None),
+        )
+        if value
+    ]
+    text = f"{row.key}: {row.status}. {row.statement}" + ("; " if parts else "") + ", ".join(parts)
+    return text + (f". {row.why}" if row.why else "")
+
+
+def _apart(distance):
+    """Where the finding lies, seen from a prediction."""
+    return f"found at {distance:+.1f} standard errors".replace("-", "−")
 
 
 def claims_in(notebook: Path) -> list[Claim]:

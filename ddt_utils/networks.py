@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ddt_utils import streams
+
 
 @dataclass(frozen=True)
 class Model:
@@ -79,8 +81,7 @@ class Model:
             np.full(math.prod(s), c) for (_, s), c in zip(self.shapes, self.scales, strict=True)
         ]
         draws = [
-            np.random.Generator(np.random.Philox(key=[seed % 2**64, i])).standard_normal(self.size)
-            for i in range(replicas)
+            streams.stream(seed, "initial", i).standard_normal(self.size) for i in range(replicas)
         ]
         return torch.from_numpy(np.array(draws) * np.concatenate(scales))
 

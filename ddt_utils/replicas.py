@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ddt_utils import _checks, streams
 from ddt_utils.escape import CENSORED, DIVERGED, ESCAPED, EscapeTimes
 
 _FAR = 1e6  # a replica with a larger parameter has diverged
@@ -182,7 +183,7 @@ class Replicas:
     ):
         import torch
 
-        self.model, self.rule, self.seed, self.first = model, rule, int(seed), int(first)
+        self.model, self.rule, self.seed, self.first = model, rule, _checks.seed(seed), int(first)
         like = dict(device=device, dtype=dtype or torch.float64)
         self.x = torch.as_tensor(np.array(x, dtype=float), **like)
         self.y = torch.as_tensor(np.array(y), device=device)
@@ -360,8 +361,7 @@ class Replicas:
 
     def _stream(self, replica, block):
         """The random numbers of a replica for a block of iterations."""
-        key = [self.seed % 2**64, self.first + int(replica)]
-        return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, block, 0]))
+        return streams.stream(self.seed, "training", self.first + int(replica), block)
 
     def _digest(self):
         parts = [self.model.name, repr(self.rule), self.seed, self.first, tuple(self.theta.shape)]

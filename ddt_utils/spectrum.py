@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ddt_utils import streams
+
 
 def top_eigenpairs(operator, *, count: int, seed: int, which: str = "LA"):
     """A few eigenvalues of a symmetric operator, the largest first, with their directions.
@@ -39,7 +41,7 @@ def top_eigenpairs(operator, *, count: int, seed: int, which: str = "LA"):
             f"count must be from 1 to n − 1 = {n - 1}, got {count}; for all eigenvalues take the "
             "matrix and numpy.linalg.eigh"
         )
-    first = np.random.default_rng(seed).standard_normal(n)
+    first = streams.stream(seed, "lanczos").standard_normal(n)
     values, vectors = eigsh(operator, k=count, which=which, v0=first)
     order = np.argsort(-values)
     return values[order], _signed(vectors[:, order])
@@ -233,7 +235,7 @@ def _signs(n, probes, seed):
     """Random vectors of ±1, one for each probe."""
     if probes < 2:
         raise ValueError(f"a standard error needs at least two probes, got {probes}")
-    generator = np.random.default_rng(seed)
+    generator = streams.stream(seed, "probes")
     return (generator.choice([-1.0, 1.0], n) for _ in range(probes))
 
 

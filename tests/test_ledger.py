@@ -127,39 +127,65 @@ def test_the_limit_is_passed_once_in_1e5():
     assert 2 * stats.norm.sf(ledger.LIMIT) == pytest.approx(1e-5, rel=0.02)
 
 
-@pytest.mark.parametrize("status", ["simulated", "measured"])
+WHY = dict(why="The limit is not reached.")
+
+
+@pytest.mark.parametrize("status", ["simulated", "measured", "in the limit", "another constant"])
 @pytest.mark.parametrize("side", [-1, 1])
-def test_beyond_the_limit_a_claim_deviates(status, side, shown):
+@pytest.mark.parametrize("held_to", ["predicted", "exact"])
+def test_beyond_the_limit_a_claim_deviates(status, side, held_to, shown):
+    sides = dict(predicted=None) | {held_to: 1.0}
     for distance, verdict in ((0, status), (4.41, status), (4.43, "deviates"), (50, "deviates")):
-        row = claim(**NUMBER | dict(measured=1 + 0.1 * side * distance, status=status))
+        found = dict(measured=1 + 0.1 * side * distance, status=status)
+        row = claim(**NUMBER | sides | found | WHY)
         assert row.status == verdict
-        assert row.distance == pytest.approx(side * distance, abs=0.051)
+        told = row.distance if held_to == "predicted" else row.exact_distance
+        assert told == pytest.approx(side * distance, abs=0.051)
 
 
-def test_another_constant_is_held_to_its_prediction_and_needs_a_reason(shown, capsys):
-    row = claim(**NUMBER | dict(status="another constant", why="The prefactor is Ito's."))
-    assert row.status == "another constant" and row.why == "The prefactor is Ito's."
+@pytest.mark.parametrize("status", ["simulated", "measured"])
+def test_agreement_with_the_exact_solution_alone_is_not_agreement_with_the_claim(status, shown):
+    far = NUMBER | dict(predicted=3.0, exact=1.25, status=status)
+    row = claim(**far | WHY)
+    assert (row.status, row.distance, row.exact_distance) == ("deviates", -18.0, -0.5)
+    for told in ("in the limit", "another constant"):
+        assert claim(**far | WHY | dict(status=told)).status == told
+    assert claim(**far | dict(predicted=1.1)).status == status
+
+
+@pytest.mark.parametrize("side", [-1, 1])
+def test_a_computed_number_is_held_to_its_own_error(side, shown):
+    held = NUMBER | dict(status="computed", stderr=None, error=0.3)
+    assert claim(**held | dict(measured=1 + side * 0.29)).status == "computed"
+    row = claim(**held | dict(measured=1 + side * 0.31) | WHY)
+    assert (row.status, row.distance) == ("deviates", None)  # no standard errors are told
+
+
+@pytest.mark.parametrize("status", ["in the limit", "another constant", "deviates"])
+def test_what_does_not_hold_as_claimed_needs_a_reason(status, shown, capsys):
+    row = claim(**NUMBER | dict(status=status, why="The prefactor is Ito's."))
+    assert row.status == status and row.why == "The prefactor is Ito's."
     assert capsys.readouterr().out.endswith(". The prefactor is Ito's.\n")
-    far = NUMBER | dict(status="another constant", why="No.", measured=50)
-    assert claim(**far).status == "deviates"
-    with pytest.raises(ValueError, match="say why="):
-        claim(**NUMBER | dict(status="another constant"))
+    with pytest.raises(ValueError, match="find out why and say why="):
+        claim(**NUMBER | dict(status=status))
+    with pytest.raises(ValueError, match="k deviates: predicted 1.0, exact None, found 50"):
+        claim(**NUMBER | dict(status="measured", measured=50))
 
 
-def test_a_derivation_does_not_deviate_and_a_deviation_stays_one(shown):
+def test_a_derivation_does_not_deviate(shown):
     assert claim(**NUMBER | dict(measured=9, status="derived")).status == "derived"
-    assert claim(**NUMBER | dict(status="deviates")).status == "deviates"
     assert claim("k", statement="By SymPy.", status="derived") == Claim("k", "By SymPy.", "derived")
-    (_, _, (bundle, _)) = shown
+    (_, (bundle, _)) = shown
     assert (
         bundle[ledger.MIME_TYPE]["predicted"] == "" and bundle[ledger.MIME_TYPE]["distance"] is None
     )
 
 
 def test_a_claim_prints_what_it_stores(shown, capsys):
-    row = claim(**NUMBER | dict(predicted=1.25, status="measured"))
+    row = claim(**NUMBER | dict(predicted=1.25, exact=1.17, status="measured"))
     assert capsys.readouterr().out == (
-        "k: measured. It holds.; predicted 1.25, found 1.20 ± 0.10, −0.5 standard errors apart\n"
+        "k: measured. It holds.; predicted 1.25 (found at −0.5 standard errors), exact for this "
+        "noise and step 1.17 (found at +0.3 standard errors), found 1.20 ± 0.10\n"
     )
     ((bundle, metadata),) = shown
     stored = bundle[ledger.MIME_TYPE]
@@ -169,8 +195,10 @@ def test_a_claim_prints_what_it_stores(shown, capsys):
         statement="It holds.",
         status="measured",
         predicted="1.25",
+        exact="1.17",
         measured="1.20 ± 0.10",
         distance=-0.5,
+        exact_distance=0.3,
         why="",
     )
 
@@ -178,21 +206,30 @@ def test_a_claim_prints_what_it_stores(shown, capsys):
 def test_texts_are_taken_as_they_are(shown, capsys):
     row = claim("k", statement="S.", status="measured", predicted="a third", measured="none")
     assert (row.predicted, row.measured, row.distance) == ("a third", "none", None)
-    assert "apart" not in capsys.readouterr().out
+    assert "standard errors" not in capsys.readouterr().out
 
 
 def test_no_difference_has_no_sign(shown, capsys):
     claim(**NUMBER | dict(measured=0.999, status="simulated"))
-    assert "+0.0 standard errors" in capsys.readouterr().out
+    assert "(found at +0.0 standard errors)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         (dict(status="proved"), "status must be one of .*'derived'.*got 'proved'"),
-        (dict(status="simulated", stderr=None), "a simulated claim needs predicted, measured and"),
-        (dict(status="measured", predicted=None), r"needs .*, got None, 1.2 and 0.1; status='der"),
-        (dict(status="measured", measured=None), "got 1.0, None and 0.1"),
+        (dict(status="simulated", stderr=None), r"a simulated claim needs predicted \(or exact\)"),
+        (
+            dict(status="measured", predicted=None),
+            r"got None \(None\), 1.2 and 0.1 .*; status='der",
+        ),
+        (dict(status="measured", measured=None), r"got 1.0 \(None\), None and 0.1"),
+        (dict(status="computed"), "needs its numerical error, got stderr=0.1; use error="),
+        (dict(status="simulated", stderr=None, error=0.1), "got error=0.1; use stderr="),
+        (
+            dict(status="measured", error=0.2),
+            r"standard error \(0.1\) or a numerical error \(0.2\)",
+        ),
         (dict(status="measured", stderr=0.0), "standard error must be positive, got 0.0"),
     ],
 )
@@ -210,14 +247,14 @@ def test_a_claim_about_nothing_is_refused(name, shown):
 
 @pytest.mark.parametrize("kind", [np.int64, np.float32])
 def test_a_number_of_numpy_is_a_number(kind, shown):
-    assert claim(**NUMBER | dict(measured=kind(2), status="measured")).status == "deviates"
+    assert claim(**NUMBER | WHY | dict(measured=kind(2), status="measured")).status == "deviates"
 
 
 def test_claims_come_back_from_an_executed_notebook(shown, tmp_path):
     made = [
         claim(**NUMBER | dict(status="simulated")),
         claim("other", statement="“−½” holds.", status="derived"),
-        claim(**NUMBER | dict(key="far", measured=-7, status="measured")),
+        claim(**NUMBER | WHY | dict(key="far", measured=-7, status="measured")),
     ]
     number("xx-name", 1)
     outputs = [v4.new_output("display_data", data=data, metadata=meta) for data, meta in shown]

@@ -127,6 +127,10 @@ def test_glued_names_and_labels_are_unique():
 def test_every_claim_is_listed():
     parts = yaml.safe_load((notebooks.BOOK / "claims.yml").read_text(encoding="utf-8"))
     listed = [key for part in parts for key in part["claims"]]
+    for listing in (one for part in parts for one in part["claims"].values()):
+        assert set(listing) == {"origin", "claim"}, listing
+        assert listing["origin"] in ("paper", "folklore", "book"), listing
+        assert listing["claim"].endswith("."), listing
     made = [row.key for c in CHAPTERS for row in claims_in(c.with_suffix(".ipynb"))]
     assert len(listed) == len(set(listed)) and len(made) == len(set(made))
     assert set(made) <= set(listed)

@@ -50,27 +50,35 @@ class LedgerTable(_Table):
         self.env.note_dependency(str(BOOK / "claims.yml"))
         lines = []
         for part in yaml.safe_load((BOOK / "claims.yml").read_text(encoding="utf-8")):
-            lines += ["", f"**{part['part']}**", "", "| claim | found | verdict |", "|---|---|---|"]
-            for key, statement in part["claims"].items():
-                lines.append(self.row(key, statement, *found.get(key, (None, None))))
+            lines += ["", f"**{part['part']}**", "", self.head, "|---|---|---|---|---|---|"]
+            for key, listed in part["claims"].items():
+                lines.append(self.row(listed, *found.get(key, (None, None))))
         return lines
 
-    @staticmethod
-    def row(key, statement, row, page):
-        cells = [statement, "", "{ddt-open}`open`"]
+    head = "| claim | whose | asymptotic theory | exact for this noise and step | found | verdict |"
+    whose = {"paper": "the paper", "folklore": "folklore", "book": "the book"}
+
+    def row(self, listed, row, page):
+        cells = [listed["claim"], self.whose[listed["origin"]], "", "", "", "{ddt-open}`open`"]
         if row is not None:
-            found = row.statement.replace("*", r"\*")
-            if row.measured:
-                predicted = f"Predicted {row.predicted}, found" if row.predicted else "Found"
-                found += f" {predicted} {row.measured}"
-                if row.distance is not None:
-                    found += f", {row.distance:+.1f} standard errors apart".replace("-", "−")
-                found += "."
+            kind = row.status.replace(" ", "-")
+            found = " ".join([f"{row.measured}." if row.measured else "", row.statement]).strip()
+            found = found.replace("*", r"\*")
             if row.why:
                 found += " *" + row.why.replace("*", r"\*") + "*"
-            kind = row.status.replace(" ", "-")
-            cells = [statement, found, f"[{row.status}]({page}){{.verdict .{kind}}}"]
+            cells[2:] = [
+                self.side(row.predicted, row.distance),
+                self.side(row.exact, row.exact_distance),
+                found,
+                f"[{row.status}]({page}){{.verdict .{kind}}}",
+            ]
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+    @staticmethod
+    def side(value, distance):
+        """A prediction, and where the finding lies, seen from it."""
+        apart = f" ({distance:+.1f} s.e.)".replace("-", "−") if distance is not None else ""
+        return value + apart
 
 
 class RuntimesTable(_Table):
@@ -240,6 +248,8 @@ def mend(app, path: Path) -> list[str]:
             script.string = text.replace('|| ""', '|| "auto"')
     for link in page.find_all("link", rel="preload"):
         link.decompose()
+    for link in page.select('a[href*="colab.research.google.com"]'):
+        link["href"] = link["href"].replace("/book/", "/colab/")  # in plain Markdown
     article = page.find("article") or page
     for i, image in enumerate(page.find_all("img")):
         alt, source = image.get("alt", ""), image.get("src", "")

@@ -1,0 +1,203 @@
+"""Checks of arguments, in one place: an error names the rule, the value received and the remedy.
+
+Every function returns the checked value as a plain Python or NumPy one, so that the check and the
+conversion are the same line. A value of the wrong type (a text, a complex number, None, a truth
+value, an array where a number belongs) is refused like a value that is out of range.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable
+
+import numpy as np
+
+
+def number(
+    name: str,
+    value,
+    *,
+    above: float | None = None,
+    least: float | None = None,
+    below: float | None = None,
+    most: float | None = None,
+    finite: bool = True,
+    remedy: str = "",
+) -> float:
+    """A real number within bounds.
+
+    Args:
+        name: what the number is called, as it begins the message.
+        value: anything; NumPy, SymPy and torch scalars are taken as well.
+        above: it must be greater than this.
+        least: it must be this or greater.
+        below: it must be smaller than this.
+        most: it must be this or smaller.
+        finite: refuse infinities; NaN is always refused.
+        remedy: what to do about it, appended to the message.
+
+    Returns:
+        The number as a float.
+
+    Raises:
+        ValueError: it is no real number, not finite, or out of bounds.
+    """
+    rule = _rule(above, least, below, most, finite)
+    found = _real(value)
+    inside = math.isfinite(found) or (not finite and math.isinf(found))
+    if not (inside and _within(found, above, least, below, most)):
+        raise ValueError(_refusal(name, f"a {rule}", value, remedy))
+    return found
+
+
+def whole(name: str, value, *, least: int = 0, most: int | None = None, remedy: str = "") -> int:
+    """A whole number within bounds; 3.0 is one, 2.5, True and "3" are none.
+
+    Args:
+        name: what the number is called.
+        value: anything.
+        least: the smallest value that is taken.
+        most: the largest value that is taken.
+        remedy: what to do about it, appended to the message.
+
+    Returns:
+        The number as an int.
+
+    Raises:
+        ValueError: it is no whole number, or out of bounds.
+    """
+    rule = f"a whole number, {least} or more" + (f", {most} at most" if most is not None else "")
+    found = number(name, value, remedy=remedy or f"give {rule}")
+    index = isinstance(value, (int, np.integer))
+    exact = operator.index(value) if index else int(found) if found.is_integer() else None
+    if exact is None or exact < least or (most is not None and exact > most):
+        raise ValueError(_refusal(name, rule, value, remedy))
+    return exact
+
+
+def seed(value) -> int:
+    """A seed: a whole number from 0 to 2**64 − 1, so that no two seeds mean the same stream.
+
+    Args:
+        value: anything.
+
+    Returns:
+        The seed as an int.
+
+    Raises:
+        ValueError: it is no such number.
+    """
+    remedy = "give a fixed one, so that the run can be repeated"
+    rule = "a whole number from 0 to 2**64 - 1"
+    whole_ = not isinstance(value, (bool, np.bool_)) and hasattr(value, "__index__")
+    found = operator.index(value) if whole_ else -1
+    if not 0 <= found < 2**64:
+        raise ValueError(_refusal("seed", rule, value, remedy))
+    return found
+
+
+def choice(name: str, value, among: Iterable, *, remedy: str = ""):
+    """One of a few values.
+
+    Args:
+        name: what the value is called.
+        value: anything.
+        among: the values that are taken.
+        remedy: what to do about it, appended to the message.
+
+    Returns:
+        The value.
+
+    Raises:
+        ValueError: it is none of them.
+    """
+    among = tuple(among)
+    if not any(type(value) is type(one) and value == one for one in among):
+        raise ValueError(_refusal(name, "one of " + ", ".join(map(repr, among)), value, remedy))
+    return value
+
+
+def array(
+    name: str, values, *, shape: tuple | None = None, finite: bool = True, remedy: str = ""
+) -> np.ndarray:
+    """An array of real numbers.
+
+    Args:
+        name: what the array is called.
+        values: anything that NumPy makes an array of; tensors are taken as well.
+        shape: the shape it must have; None in it leaves an axis free, None leaves all free.
+        finite: refuse infinities and NaN.
+        remedy: what to do about it, appended to the message.
+
+    Returns:
+        The array in double precision.
+
+    Raises:
+        ValueError: not numbers, not finite, or of another shape.
+    """
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+    try:
+        raw = np.asarray(values)
+        found = raw.astype(float) if raw.dtype.kind in "fiuO" else None
+    except (TypeError, ValueError):
+        found = None
+    if found is None:
+        raise ValueError(_refusal(name, "an array of real numbers", values, remedy))
+    if shape is not None:
+        fits = len(shape) == found.ndim and all(
+            n is None or n == m for n, m in zip(shape, found.shape, strict=True)
+        )
+        if not fits:
+            wanted = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
+            raise ValueError(
+                _refusal(
+                    name, f"an array of shape {wanted}", f"shape {found.shape}", remedy, quote=False
+                )
+            )
+    if finite and not np.isfinite(found).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(found))[0])
+        bad = f"{found[where]} at {list(where)}"
+        raise ValueError(_refusal(name, "finite", bad, remedy, quote=False))
+    return found
+
+
+def _rule(above, least, below, most, finite):
+    bounds = [
+        text.format(bound)
+        for text, bound in (
+            ("above {:g}", above),
+            ("{:g} or more", least),
+            ("below {:g}", below),
+            ("{:g} at most", most),
+        )
+        if bound is not None
+    ]
+    return ", ".join([("finite " if finite else "") + "real number", *bounds])
+
+
+def _within(value, above, least, below, most):
+    return (
+        (above is None or value > above)
+        and (least is None or value >= least)
+        and (below is None or value < below)
+        and (most is None or value <= most)
+    )
+
+
+def _real(value):
+    """A scalar as a float; NaN, which no rule takes, if it is none."""
+    if isinstance(value, (str, bytes, bool, np.bool_)) or value is None:
+        return math.nan
+    try:
+        return float(value) if np.ndim(value) == 0 and not np.iscomplexobj(value) else math.nan
+    except (TypeError, ValueError, RuntimeError):
+        return math.nan
+
+
+def _refusal(name, rule, value, remedy, *, quote=True):
+    """The text of an error."""
+    shown = repr(value) if quote else value
+    shown = shown if len(shown) <= 120 else shown[:117] + "..."
+    return f"{name} must be {rule}, got {shown}" + (f"; {remedy}" if remedy else "")

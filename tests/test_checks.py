@@ -1,0 +1,98 @@
+"""Checks of arguments: what is taken, what is refused, and what the refusal says."""
+
+import numpy as np
+import pytest
+import sympy as sp
+
+from ddt_utils import _checks
+
+
+@pytest.mark.parametrize(
+    "value", [3, 3.5, np.float32(0.25), np.int64(7), np.array(2.5), sp.Rational(1, 3)]
+)
+def test_real_numbers_come_back_as_floats(value):
+    found = _checks.number("it", value)
+    assert type(found) is float
+    assert found == pytest.approx(float(value), rel=1e-15)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["3", b"3", None, True, np.True_, 1j, np.complex128(1), np.nan, np.inf, [1.0], np.ones(1),
+     sp.Symbol("x"), sp.I, object()],
+)  # fmt: skip
+def test_what_is_no_finite_real_number_is_refused_by_name(value):
+    with pytest.raises(
+        ValueError, match="^width must be a finite real number, got .*; measure it$"
+    ):
+        _checks.number("width", value, remedy="measure it")
+
+
+@pytest.mark.parametrize(
+    ("bounds", "taken", "refused", "rule"),
+    [
+        (dict(above=2), 2.001, 2, "above 2"),
+        (dict(least=2), 2, 1.999, "2 or more"),
+        (dict(below=5), 4.999, 5, "below 5"),
+        (dict(most=5), 5, 5.001, "5 at most"),
+        (dict(above=-1, most=3), 3, -1, "above -1, 3 at most"),
+    ],
+)
+def test_bounds(bounds, taken, refused, rule):
+    assert _checks.number("it", taken, **bounds) == taken
+    with pytest.raises(ValueError, match=f"must be a finite real number, {rule}, got {refused}"):
+        _checks.number("it", refused, **bounds)
+
+
+def test_an_infinity_is_taken_only_where_asked_for():
+    assert _checks.number("it", np.inf, finite=False) == np.inf
+    with pytest.raises(ValueError, match="got nan"):
+        _checks.number("it", np.nan, finite=False)
+
+
+def test_whole_numbers():
+    assert [_checks.whole("n", v) for v in (3, 3.0, np.int32(4), np.float64(5))] == [3, 3, 4, 5]
+    assert type(_checks.whole("n", 3.0)) is int
+    assert _checks.whole("n", 2**53 + 1) == 2**53 + 1  # no rounding on the way
+    for value in (2.5, True, "3", None, -1, np.nan, [2]):
+        with pytest.raises(ValueError, match="^n must be"):
+            _checks.whole("n", value)
+    assert _checks.whole("n", 3, least=3, most=7) == 3
+    for value in (2, 8):
+        with pytest.raises(ValueError, match="a whole number, 3 or more, 7 at most, got"):
+            _checks.whole("n", value, least=3, most=7)
+
+
+def test_seeds_are_whole_and_never_wrap():
+    assert _checks.seed(np.uint64(2**64 - 1)) == 2**64 - 1
+    for value in (True, 1.0, "7", None, -1, 2**64, 2**64 + 1):
+        with pytest.raises(ValueError, match=r"seed must be a whole number from 0 to 2\*\*64"):
+            _checks.seed(value)
+
+
+def test_choices():
+    assert _checks.choice("side", "left", ["left", "right"]) == "left"
+    for value in ("up", 1, None, ["left"]):
+        with pytest.raises(ValueError, match="side must be one of 'left', 'right', got"):
+            _checks.choice("side", value, ["left", "right"])
+    with pytest.raises(ValueError, match="must be one of 1, 2"):
+        _checks.choice("n", True, [1, 2])
+
+
+def test_arrays():
+    found = _checks.array("theta", [[1, 2, 3], [4, 5, 6]], shape=(None, 3))
+    assert found.dtype == float
+    assert found.tolist() == [[1, 2, 3], [4, 5, 6]]
+    with pytest.raises(ValueError, match=r"of shape \(any, 3\), got shape \(2, 2\); reshape"):
+        _checks.array("theta", np.ones((2, 2)), shape=(None, 3), remedy="reshape it")
+    with pytest.raises(ValueError, match=r"theta must be finite, got nan at \[1, 0\]"):
+        _checks.array("theta", [[1.0, 2.0], [np.nan, 3.0]])
+    for values in ("abc", [1j, 2], [[1], [2, 3]], [True, False], [None]):
+        with pytest.raises(ValueError, match="^theta must be"):
+            _checks.array("theta", values)
+
+
+def test_a_long_value_is_cut_short():
+    with pytest.raises(ValueError) as caught:
+        _checks.number("it", "x" * 10_000)
+    assert len(str(caught.value)) < 220
