@@ -12,6 +12,7 @@ import tomllib
 import address
 import drawings
 import pages
+import plain_notebooks
 import pytest
 from notebooks import ROOT
 
@@ -43,7 +44,8 @@ def test_the_address_is_the_same_everywhere():
 
 def test_the_address_stands_in_one_place():
     here = address.address()["url"]
-    derived = {p.relative_to(ROOT).as_posix() for p in address.wanted()} | {"_config.yml"}
+    files = {*address.wanted(), *plain_notebooks.wanted(), ROOT / "_config.yml"}
+    derived = {p.relative_to(ROOT).as_posix() for p in files}
     naming = {f for f in TEXTS if here in (ROOT / f).read_text(encoding="utf-8")}
     assert naming <= derived
 
@@ -102,7 +104,8 @@ def test_every_room_is_documented_and_every_public_name_explained():
         name = ".".join(part for part in parts if part != "__init__")
         room = importlib.import_module(name)
         assert room.__doc__
-        assert name.count(".") != 1 or f".. automodule:: {name}\n" in page
+        private = path.stem.startswith("_") and path.stem != "__init__"
+        assert private or name.count(".") != 1 or f".. automodule:: {name}\n" in page
         for label, thing in vars(room).items():
             if getattr(thing, "__module__", None) != name or label.startswith("_"):
                 continue
