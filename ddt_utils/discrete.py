@@ -26,7 +26,7 @@ from ddt_utils import _checks
 from ddt_utils._panels import check_line
 from ddt_utils._walk import walk
 
-_LEVELS = ((45, 4.0), (65, 3.2), (95, 2.4), (140, 1.7), (200, 1.2))  # climb of Φ, kicks per panel
+_LEVELS = ((45, 1), (65, 2), (95, 3), (140, 5), (200, 8))  # climb of Φ, parts of a panel
 
 
 def mean_first_passage_time(
@@ -149,9 +149,9 @@ def _converge(landscape, noise, step, lower, upper, start, quantity, rtol):
             f"the step of SGD is its learning rate, got step {step} and a noise with {eta}"
         )
     previous, difference = None, np.inf
-    for climb, panel in _LEVELS:
+    for climb, parts in _LEVELS:
         try:
-            value = quantity(walk(landscape, noise, step, lower, upper, start, climb, panel))
+            value = quantity(walk(landscape, noise, step, lower, upper, start, climb, parts))
         except ArithmeticError:
             if previous is None:
                 raise
