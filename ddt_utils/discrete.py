@@ -88,10 +88,14 @@ def mean_first_passage_time(
             lack = walk.step - leak * times - np.bincount(rows.row, flow, leak.size)
             correction = inverse.solve(lack)
             times = times + correction
-        if not np.abs(correction).max() <= 1e-9 * np.abs(times).max():
-            return np.inf  # singular to rounding
         found = walk.step + float((walk.rows(np.array([start])) @ times)[0])
-        return np.log(found) if found > 0 else np.inf
+        if not (found > 0 and np.abs(correction).max() <= 1e-9 * np.abs(times).max()):
+            raise ArithmeticError(
+                "the mean time must be shorter than some 1e13 steps, beyond which rounding decides; "
+                "is the walker held on the side without an end, and can it get past every point "
+                "without noise? else compare shorter times"
+            )
+        return np.log(found)
 
     return float(np.exp(_converge(landscape, noise, step, lower, upper, start, log_time, rtol)))
 
