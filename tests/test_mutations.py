@@ -65,7 +65,7 @@ MISTAKES = {
         "test_simulate.py::test_two_ends_are_found_with_the_right_odds",
     ),
     "a factor two lost in a full matrix": (
-        "noise.py",
+        "_diffusion.py",
         "np.linalg.cholesky(np.array(diffusion.tolist(), dtype=float))",
         "np.linalg.cholesky(np.array(diffusion.tolist(), dtype=float) / 2)",
         "test_stationary.py::test_a_full_matrix_gives_the_gaussian_of_the_lyapunov_equation",
