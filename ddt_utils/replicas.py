@@ -21,7 +21,7 @@ __all__ = [
     "SAMPLINGS", "SGD", "GaussianSGD", "GradientDescent", "Replicas", "Rule", "sgld",
 ]  # fmt: skip
 _FAR = 1e6  # a replica with a larger parameter has diverged
-_KEPT = ("theta", "iteration", "status", "seen", "looked", "since", "asked")
+_KEPT = ("theta", "iteration", "status", "seen", "looked", "since")
 
 
 class Replicas:
@@ -214,10 +214,10 @@ class Replicas:
         Args:
             path: of the file, by custom with the ending ``.npz``; what is there is replaced.
         """
-        numbers = (self._status, self._seen, self._looked, self._since, self._asked)
+        numbers = (self._status, self._seen, self._looked, self._since)
         state = dict(zip(_KEPT, (self.theta.cpu().numpy(), self.iteration, *numbers), strict=True))
         state |= {f"state {name}": part.cpu().numpy() for name, part in self.state.items()}
-        _files.write_arrays(path, state | dict(digest=self._digest()))
+        _files.write_arrays(path, state | dict(digest=[self._digest(), self._asked]))
 
     def resume(self, path):
         """Go on from what :meth:`save` wrote, of replicas that were made with the same arguments.
@@ -239,7 +239,8 @@ class Replicas:
             remedy="resume from another copy, or train again from the beginning",
             keys=("digest", *_KEPT, *names),
         )
-        if str(kept["digest"]) != self._digest():
+        digest, asked = np.append(kept["digest"], "")[:2]
+        if digest != self._digest():
             raise ValueError(
                 f"{path} holds another training (model, data, rule, start, seed, number of "
                 "replicas or the code of the package differ); make the replicas with the arguments "
@@ -254,7 +255,7 @@ class Replicas:
         self.iteration, self._looked, self._since = (
             int(kept[name]) for name in ("iteration", "looked", "since")
         )
-        self._status, self._seen, self._asked = kept["status"], kept["seen"], str(kept["asked"])
+        self._status, self._seen, self._asked = kept["status"], kept["seen"], str(asked)
         self._block = (-1, None, None)
         return self
 
