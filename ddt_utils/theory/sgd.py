@@ -57,7 +57,9 @@ def sgd_escape_time(
     .. math:: \tau = \frac{2 \pi}{|H_{be}|} \exp\left(\frac{2 \Delta L B
               \left(\frac{1 - s}{|H_{be}|} + \frac{s}{H_{ae}}\right)}{\eta}\right)
 
-    This is the theorem as it is stated, and the isothermal reading of the noise. In the
+    The exponent is exact in one dimension for noise of two values, and in more where the stiffness
+    across the way does not change. The prefactor is that of the theorem as it is stated, and of the
+    isothermal reading of the noise. In the
     Stratonovich reading the prefactor is
     :math:`\frac{2 \pi}{\sqrt{H_{ae}} \sqrt{|H_{be}|}}` and in the Ito reading, that of the
     diffusion which SGD tends to, :math:`\frac{2 \pi}{H_{ae}}`.
