@@ -87,7 +87,7 @@ MISTAKES = {
         EXACT_WELL,
     ),
     "Ito and isothermal exchanged in the quadrature": (
-        "exact.py",
+        "_panels.py",
         "self.alpha = convention_exponent(convention)",
         "self.alpha = 1 - convention_exponent(convention)",
         "test_exact.py::test_conventions_differ_in_the_prefactor_as_the_diffusion_does",
@@ -180,7 +180,7 @@ MISTAKES = {
         "test_noise.py::test_minibatch_noise_is_the_covariance_over_all_minibatches[1-True-1]",
     ),
     "half the variance in the kicks of the discrete walker": (
-        "discrete.py",
+        "_walk.py",
         "return np.sqrt(2 * step * d)",
         "return np.sqrt(step * d)",
         "test_discrete.py::test_walkers_of_sgd_take_the_time[0.1]",
@@ -739,7 +739,7 @@ GLUED = "application/papermill.record/text/plain"
         (TEXT, "predicted=1.0", "predicted=1.1"),
         (TEXT, "row = ", "row =  "),
         ("book/part/heights.json", "1.2", "1.3"),
-        ("ddt_utils/exact.py", "_ORDER = 16", "_ORDER = 17"),
+        ("ddt_utils/_panels.py", "_ORDER = 16", "_ORDER = 17"),
         ("ddt_utils/ledger.py", "LIMIT = 4.42", "LIMIT = 5"),
         (
             "ddt_utils/escape.py",
