@@ -499,6 +499,9 @@ SLIPS = {
             "claimed = (3 + 2 * sp.log(2) + 2 * sp.log(1 / floor)) / 18",
         ),
         ("(a2, -sp.oo, sp.oo)) * k1 * R", "(a2, -sp.oo, sp.oo)) * k1"),
+        ("lead = 2 * m / c", "lead = m / c"),
+        ("found_w - (c1 / c - m * m1 / c", "found_w - (c1 / c + m * m1 / c"),
+        ("rest = f**2 * h.diff(x) / (2 * h**2)", "rest = f**2 * h.diff(x) / h**2"),
     ],
     "networks/logistic-valley": [
         (
