@@ -163,8 +163,7 @@ MISTAKES = {
         "theory/diffusion.py",
         r".. math:: \tau = \frac{2 \pi}{\sqrt{L",
         r".. math:: \tau = \frac{\pi}{\sqrt{L",
-        "test_theory.py::"
-        "test_the_docstring_writes_the_formula_that_is_computed[kramers_time-]",
+        "test_theory.py::test_the_docstring_writes_the_formula_that_is_computed[kramers_time-]",
     ),
     "one over B forgotten": (
         "noise.py",
