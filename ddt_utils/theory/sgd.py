@@ -153,9 +153,9 @@ def step_factor(landscape, noise, *, learning_rate, start, end) -> float:
     .. math:: R = \exp\left(\frac{\eta \int\limits_{a}^{b} \frac{D' L'^{2}}{D^{2}}\, dx}{4}\right)
 
     With D = ηC/2B it is :math:`\exp\left(\frac B2 \int_a^b L'^2 C'/C^2\,dx\right)`, which does
-    not depend on η. It is one only if the noise does not change
-    on the way, or in the limit B → 0. *Where the theory breaks* derives it, by the expansion of the
-    resting density of the walk to the order after the exponent.
+    not depend on η. It is one for constant noise and tends to one as B → 0. *Where the theory
+    breaks* derives it, by the expansion of the resting density of the walk to the order after the
+    exponent.
 
     Args:
         landscape: one-dimensional.
