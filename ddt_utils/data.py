@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ddt_utils import streams
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
@@ -88,7 +90,7 @@ class Dataset:
                 f"train_fraction must leave samples on both sides of {len(self)}, got "
                 f"{train_fraction}; it is a number between 0 and 1"
             )
-        order = np.random.default_rng(seed).permutation(len(self))
+        order = streams.stream(seed, "split").permutation(len(self))
         return self.subset(order[:count]), self.subset(order[count:])
 
     def standardised(self, *, keep_constant: bool = False) -> Dataset:
@@ -178,7 +180,7 @@ def gaussian_mixture(
             f"classes must be from 2 to features + 1 = {features + 1}, got {classes}; a simplex "
             "of k corners needs k − 1 dimensions"
         )
-    draw = np.random.default_rng(seed)
+    draw = streams.stream(seed, "data")
     targets = draw.integers(classes, size=samples)
     inputs = draw.standard_normal((samples, features))
     inputs[:, : classes - 1] += separation / 2**0.5 * helmert(classes).T[targets]
@@ -194,7 +196,7 @@ def teacher_logistic(
     Class 1 has the probability :math:`1/(1 + e^{-w\cdot x})` with w, the ``truth``, uniform on the
     sphere of radius ``strength``, and x the standardised inputs of :func:`teacher_regression`.
     """
-    draw = np.random.default_rng(seed)
+    draw = streams.stream(seed, "data")
     inputs, weights = _teacher(samples, features, correlation, draw)
     weights = strength * weights
     targets = draw.random(samples) < 1 / (1 + np.exp(-inputs @ weights))
@@ -213,7 +215,7 @@ def teacher_regression(
     Raises:
         ValueError: fewer than two samples, no features, or a correlation not between −1 and 1.
     """
-    draw = np.random.default_rng(seed)
+    draw = streams.stream(seed, "data")
     inputs, weights = _teacher(samples, features, correlation, draw)
     targets = inputs @ weights + noise * draw.standard_normal(samples)
     return Dataset("regression teacher", inputs, targets, (), "generated", weights)
@@ -261,7 +263,7 @@ def signals(
             "signals have 2 to 10 classes, a length from 20 on and a shift from 0 to 1, got "
             f"{classes}, {length} and {shift}"
         )
-    draw = np.random.default_rng(seed)
+    draw = streams.stream(seed, "data")
     targets = draw.integers(classes, size=samples)[:, None]
     width = 3 * length / 5
     begin = (length - width) * (0.5 + shift * draw.uniform(-0.5, 0.5, (samples, 1)))
