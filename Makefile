@@ -1,7 +1,7 @@
 # The verbs of this book. `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help book test notebooks full serve address test-colab drawings clean setup
+.PHONY: help book test notebooks full serve address test-colab drawings lock clean setup
 
 help:        ## list the verbs
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -17,6 +17,7 @@ test: setup  ## run every check: style, package, chapters, pages
 
 notebooks: setup  ## execute again exactly the chapters that changed
 	@.venv/bin/python tools/notebooks.py
+	@.venv/bin/python tools/plain_notebooks.py
 
 full: setup  ## make the records of the longer runs again (an hour on 2 cores; on a GPU if there is one)
 	@.venv/bin/python tools/notebooks.py --full
@@ -26,9 +27,13 @@ serve: book  ## serve the book at http://localhost:8000
 
 address: setup  ## carry the repository's address from _config.yml to wherever it is needed
 	@.venv/bin/python tools/address.py
+	@.venv/bin/python tools/plain_notebooks.py
 
 test-colab: setup  ## run every chapter alone in an empty folder, as Colab would
 	@DDT_COLAB=all .venv/bin/python -m pytest tests/test_colab.py
+
+lock: setup  ## resolve requirements.txt again and write what it needs to requirements.lock
+	@.venv/bin/python tools/lock.py
 
 drawings: setup  ## draw the logo, the thumbnails and the charts of the run times again
 	@.venv/bin/python tools/drawings.py

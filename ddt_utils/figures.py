@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ddt_utils import _checks
+
 #: What a colour means, with its value on a light page and on a dark page. A figure is drawn with
 #: the light values; the built book exchanges each for the value of the reader's theme.
 PALETTE = {
@@ -94,7 +96,11 @@ def _store_svg():
 
 
 def register_colormap() -> bool:
-    """Register the colormap ``ddt``, from the page's ground to deep blue, for densities."""
+    """Register the colormap ``ddt``, from the page's ground to deep blue, for densities.
+
+    Returns:
+        True, so that a setting can ask for it in passing.
+    """
     import matplotlib
     from matplotlib.colors import LinearSegmentedColormap
 
@@ -118,17 +124,33 @@ def figure(*, width: str = "text", height: float = 3.1, rows: int = 1, columns: 
         The figure and its axes, as ``matplotlib.pyplot.subplots`` returns them.
 
     Raises:
-        ValueError: an unknown width.
+        ValueError: an unknown width, a height that is not positive, or no axes.
     """
     import matplotlib.pyplot as plt
 
-    if width not in _WIDTH:
-        raise ValueError(f"width must be one of {sorted(_WIDTH)}, got {width!r}")
+    _checks.choice("width", width, _WIDTH)
+    height = _checks.number("height", height, above=0, remedy="give it in inches")
+    rows, columns = (
+        _checks.whole(n, v, least=1) for n, v in (("rows", rows), ("columns", columns))
+    )
     return plt.subplots(rows, columns, figsize=(_WIDTH[width], height), **options)
 
 
 def measured(axes, x, y, stderr=None, *, color=COLORS["measurement"], label=None, marker="o"):
-    """Draw a measurement: points with bars of one standard error."""
+    """Draw a measurement: points with bars.
+
+    Args:
+        axes: where.
+        x: of the points.
+        y: of the points.
+        stderr: half of a bar's length, one standard error; without one there are only points.
+        color: of points and bars, one of :data:`COLORS`.
+        label: in the legend.
+        marker: the shape of a point.
+
+    Returns:
+        What ``matplotlib.axes.Axes.errorbar`` returns.
+    """
     return axes.errorbar(
         x,
         y,
@@ -144,5 +166,17 @@ def measured(axes, x, y, stderr=None, *, color=COLORS["measurement"], label=None
 
 
 def theory(axes, x, y, *, color=COLORS["theory"], label=None, style="-"):
-    """Draw a prediction: a thin dark line, behind the points."""
+    """Draw a prediction: a thin dark line, behind the points.
+
+    Args:
+        axes: where.
+        x: along the line.
+        y: along the line.
+        color: one of :data:`COLORS`.
+        label: in the legend.
+        style: of the line, dashed for example.
+
+    Returns:
+        What ``matplotlib.axes.Axes.plot`` returns.
+    """
     return axes.plot(x, y, style, color=color, linewidth=1.1, label=label, zorder=2)

@@ -14,12 +14,12 @@ from dataclasses import asdict, dataclass
 from numbers import Real
 from pathlib import Path
 
+from ddt_utils import _checks
+from ddt_utils._output import say
 from ddt_utils.escape import agreement
 
 MIME_TYPE = "application/vnd.ddt.claim+json"
 LIMIT = 4.42  # standard errors: a true claim is called a deviation once in 1e5 times
-
-
 STATUSES = (
     "derived",
     "computed",
@@ -90,14 +90,11 @@ def with_error(value: float, stderr: float | None = None, digits: int | None = N
         '0.1235'
     """
     value = _finite("value", value)
+    digits = digits if digits is None else _checks.whole("digits", digits, least=-300)
     if stderr is None:
         text = f"{value:.4g}" if digits is None else f"{round(value, digits) + 0.0:.{digits}f}"
         return text.replace("-", "−")
-    stderr = float(stderr)
-    if not (stderr > 0 and math.isfinite(stderr)):
-        raise ValueError(
-            f"the standard error must be positive and finite, got {stderr}; leave it out if exact"
-        )
+    stderr = _checks.number("standard error", stderr, above=0, remedy="leave it out if exact")
     largest = max(abs(value), stderr)
     if digits is None and largest >= 1e15:  # beyond the digits of a double
         power = math.floor(math.log10(largest))
@@ -115,11 +112,7 @@ def _digits(stderr):
 
 
 def _finite(name, value):
-    if not math.isfinite(float(value)):
-        raise ValueError(
-            f"the {name} must be a finite number, got {value}; find out what went wrong first"
-        )
-    return float(value)
+    return _checks.number(name, value, remedy="find out what went wrong first")
 
 
 def number(name: str, value, *, stderr: float | None = None, digits: int | None = None) -> None:
@@ -131,12 +124,15 @@ def number(name: str, value, *, stderr: float | None = None, digits: int | None 
         stderr: the standard error of a simulated number.
         digits: decimals; by default two digits of the standard error decide.
 
+    Raises:
+        ValueError: neither a text nor a finite number, or a standard error that is not positive.
+
     Example:
         >>> number("ms-tau", 41.0224, stderr=0.189)
         ms-tau = 41.02 ± 0.19
     """
     text = value if isinstance(value, str) else with_error(value, stderr, digits)
-    print(f"{name} = {text}")
+    say(f"{name} = {text}")
     _display(
         {"application/papermill.record/text/plain": repr(text)},  # a text, however numeric
         {"scrapbook": {"name": name, "mime_prefix": "application/papermill.record/"}},
@@ -185,15 +181,20 @@ def claim(
         ValueError: an unknown status, a number without the error or the prediction that its status
             needs, or a limit, another constant or a deviation without a reason.
     """
-    if status not in STATUSES:
-        raise ValueError(f"status must be one of {STATUSES}, got {status!r}")
+    _checks.choice("status", status, STATUSES)
     if stderr is not None and error is not None:
         raise ValueError(
             f"{key}: a number has a standard error ({stderr}) or a numerical error ({error}), not "
             "both; give stderr= if random numbers decide it, error= if none do"
         )
     found = dict(predicted=predicted, exact=exact, measured=measured, stderr=stderr, error=error)
-    found = {n: _finite(n, v) if isinstance(v, Real) else v for n, v in found.items()}
+    texts = ("predicted", "exact", "measured")
+    found = {
+        name: value
+        if value is None or (name in texts and isinstance(value, str))
+        else _finite(name, value)
+        for name, value in found.items()
+    }
     _require_numbers(status, **found)
     near, far = _distance("exact", **found), _distance("predicted", **found)
     verdict = _verdict(status, near, far)
@@ -214,7 +215,7 @@ def claim(
         exact_distance=round(near, 1) + 0.0 if random and near is not None else None,
         why=why,
     )
-    print(_line(row))
+    say(_line(row))
     _display({MIME_TYPE: asdict(row)}, {})
     return row
 
@@ -279,7 +280,14 @@ def _apart(distance):
 
 
 def claims_in(notebook: Path) -> list[Claim]:
-    """The rows that an executed notebook wrote, in order."""
+    """The rows that an executed notebook wrote.
+
+    Args:
+        notebook: its file.
+
+    Returns:
+        The rows, in the order in which the cells made them.
+    """
     cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
     outputs = [o for cell in cells for o in cell.get("outputs", [])]
     rows = [o["data"][MIME_TYPE] for o in outputs if MIME_TYPE in o.get("data", {})]

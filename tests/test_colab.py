@@ -13,6 +13,7 @@ from pathlib import Path
 
 import nbformat
 import notebooks
+import plain_notebooks
 import pytest
 
 ROOT = notebooks.ROOT
@@ -22,13 +23,16 @@ LIST = ROOT / "tests" / "colab.txt"
 
 def chosen():
     """The first chapter of every folder, or all of them."""
-    everything = [p.with_suffix(".ipynb") for p in notebooks.chapters()]
+    everything = [
+        plain_notebooks.COLAB / p.relative_to(notebooks.BOOK).with_suffix(".ipynb")
+        for p in notebooks.chapters()
+    ]
     if os.environ.get("DDT_COLAB") == "all":
         return everything
     first = {}
     for path in everything:
         first.setdefault(path.parent, path)
-    first.pop(notebooks.BOOK, None)  # the landing page is not a part
+    first.pop(plain_notebooks.COLAB, None)  # the landing page is not a part
     return list(first.values())
 
 

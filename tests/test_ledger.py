@@ -93,7 +93,7 @@ def test_without_an_error_there_are_four_digits_or_as_many_decimals_as_asked():
 
 @pytest.mark.parametrize("stderr", [0, -0.1, float("nan")])
 def test_an_error_must_be_positive(stderr):
-    message = f"standard error must be positive and finite, got {float(stderr)}; leave it out"
+    message = f"standard error must be a finite real number, above 0, got {stderr}; leave it out"
     with pytest.raises(ValueError, match=message):
         with_error(1.0, stderr)
 
@@ -116,6 +116,38 @@ def test_a_number_prints_what_it_stores(options, text, shown, capsys):
         "name": "xx-name",
         "mime_prefix": "application/papermill.record/",
     }
+
+
+@pytest.mark.parametrize(
+    ("encoding", "printed"),
+    [
+        ("utf-8", "τ₂ = −1.50 ± 0.20; ½ Δℓ ≤ ∞ “so” 猫"),
+        ("cp1252", "tau2 = -1.50 ± 0.20; ½ Deltal <= inf “so” ?"),
+        ("latin-1", 'tau2 = -1.50 ± 0.20; ½ Deltal <= inf "so" ?'),
+        ("ascii", 'tau2 = -1.50 +/- 0.20; 1/2 Deltal <= inf "so" ?'),
+    ],
+)
+def test_what_an_output_cannot_show_is_said_in_other_words(encoding, printed, monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="strict")
+    monkeypatch.setattr("sys.stdout", stream)
+    number("τ₂", f"{with_error(-1.5, 0.2)}; ½ Δℓ ≤ ∞ “so” 猫")
+    claim("−", statement="“×”", status="derived")
+    stream.flush()
+    first, second = stream.buffer.getvalue().decode(encoding).splitlines()
+    assert first == printed
+    assert second.encode(encoding)
+
+
+@pytest.mark.parametrize("value", [None, 1 + 2j, [1.0, 2.0], np.ones(2), True, object()])
+def test_what_is_no_number_is_refused(value):
+    with pytest.raises(ValueError, match="value must be a finite real number, got .*; find out"):
+        number("xx-name", value)
+    with pytest.raises(ValueError, match="standard error must be a finite real number, above 0"):
+        with_error(1.0, "0.1" if value is None else value)
+    with pytest.raises(ValueError, match="digits must be a"):
+        with_error(1.0, digits="two" if value is None else value)
+    with pytest.raises(ValueError, match="measured must be|needs predicted"):
+        claim(**NUMBER | dict(measured=value, status="measured"))
 
 
 def test_outside_a_notebook_a_number_is_only_printed(capsys):
@@ -231,6 +263,8 @@ def test_no_difference_has_no_sign(shown, capsys):
             r"standard error \(0.1\) or a numerical error \(0.2\)",
         ),
         (dict(status="measured", stderr=0.0), "standard error must be positive, got 0.0"),
+        (dict(status="measured", stderr="0.1"), "stderr must be a finite real number, got '0.1'"),
+        (dict(status=None), "status must be one of"),
     ],
 )
 def test_a_claim_without_its_numbers_is_refused(changes, message, shown):
@@ -338,7 +372,11 @@ def test_a_figure_has_the_book_s_width_and_as_many_axes_as_asked(style):
     assert axes.shape == (2, 3) and axes[0, 0].get_shared_y_axes().joined(axes[0, 0], axes[1, 2])
     assert tuple(fig.get_size_inches()) == (5.8, 4)
     assert figures.figure(width="narrow")[0].get_figwidth() == 4.0
-    with pytest.raises(ValueError, match=r"width must be one of \['narrow', 'text'\], got 'wide'"):
+    with pytest.raises(ValueError, match="height must be .*above 0, got -1; give it in inches"):
+        figures.figure(height=-1)
+    with pytest.raises(ValueError, match="columns must be a whole number, 1 or more, got 0"):
+        figures.figure(columns=0)
+    with pytest.raises(ValueError, match="width must be one of 'text', 'narrow', got 'wide'"):
         figures.figure(width="wide")
 
 

@@ -12,10 +12,9 @@ import tomllib
 import address
 import drawings
 import pages
+import plain_notebooks
 import pytest
 from notebooks import ROOT
-
-from ddt_utils import figures
 
 TRACKED = subprocess.run(
     ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
@@ -23,24 +22,18 @@ TRACKED = subprocess.run(
 TEXTS = [
     f
     for f in TRACKED
-    if f.endswith((".md", ".py", ".yml", ".toml", ".txt", ".cfg", ".sh", ".css", ".cff", ".ipynb"))
+    if f.endswith(
+        (".md", ".py", ".yml", ".toml", ".txt", ".lock", ".cfg", ".sh", ".css", ".cff", ".ipynb")
+    )
     and "vendor" not in f
     and (ROOT / f).is_file()
 ]
 
 
-def test_requirements_are_pinned_and_explained():
-    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    pins = [line for line in lines if line and not line.startswith("#")]
-    told = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    for pin in pins:
-        assert re.fullmatch(r"[\w.-]+==[\w.]+", pin)
-        assert pin.split("==")[0] in told, f"CONTRIBUTING.md does not say why {pin} is here"
-
-
 def test_the_package_has_lower_bounds_only():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    for requirement in project["dependencies"]:
+    extras = sum(project["optional-dependencies"].values(), [])
+    for requirement in [*project["dependencies"], *extras]:
         assert re.fullmatch(r"[\w-]+>=[\d.]+", requirement)
 
 
@@ -51,7 +44,8 @@ def test_the_address_is_the_same_everywhere():
 
 def test_the_address_stands_in_one_place():
     here = address.address()["url"]
-    derived = {p.relative_to(ROOT).as_posix() for p in address.wanted()} | {"_config.yml"}
+    files = {*address.wanted(), *plain_notebooks.wanted(), ROOT / "_config.yml"}
+    derived = {p.relative_to(ROOT).as_posix() for p in files}
     naming = {f for f in TEXTS if here in (ROOT / f).read_text(encoding="utf-8")}
     assert naming <= derived
 
@@ -79,21 +73,9 @@ def test_a_missing_page_is_noticed(tmp_path):
     assert "book/index.html is missing" in pages.problems(tmp_path)
 
 
-def test_the_readme_s_picture_is_the_landing_page_s_figure():
-    stored = ROOT / "book" / "_static" / "two-valleys.svg"
-    assert drawings.landing_figure() == stored.read_text(encoding="utf-8"), "run make drawings"
-
-
-CHARTS = dict(step_cost="engine", step_time="engine", replica_gain="replicas")
-
-
-@pytest.mark.parametrize("name", CHARTS)
-def test_the_charts_of_the_run_times_are_those_of_the_stored_benchmark(name):
-    benchmark = drawings.BENCHMARKS / f"{CHARTS[name]}.json"
-    rows = json.loads(benchmark.read_text(encoding="utf-8"))["rows"]
-    stored = ROOT / "book" / "_static" / f"{name.replace('_', '-')}.svg"
-    figures.use_style()
-    assert getattr(drawings, name)(rows) == stored.read_text(encoding="utf-8"), "run make drawings"
+def test_every_drawing_looks_as_its_tool_draws_it():
+    """The README's picture, the charts of the benchmarks, the thumbnails and the logos."""
+    assert [path.name for path in drawings.changed()] == [], "run make drawings"
 
 
 def test_other_libraries_have_the_same_matrices():
@@ -122,7 +104,8 @@ def test_every_room_is_documented_and_every_public_name_explained():
         name = ".".join(part for part in parts if part != "__init__")
         room = importlib.import_module(name)
         assert room.__doc__
-        assert name.count(".") != 1 or f".. automodule:: {name}\n" in page
+        private = path.stem.startswith("_") and path.stem != "__init__"
+        assert private or name.count(".") != 1 or f".. automodule:: {name}\n" in page
         for label, thing in vars(room).items():
             if getattr(thing, "__module__", None) != name or label.startswith("_"):
                 continue

@@ -1,6 +1,7 @@
 """Draw the logo, the favicon, the chapters' thumbnails and the charts of the Run times page.
 
-    python tools/drawings.py
+    python tools/drawings.py           draw what no longer looks as it should
+    python tools/drawings.py --check   name those, and fail if there are any
 
 The pages inline the thumbnails and exchange the palette's light colours for the reader's theme. The
 README's picture is the landing page's figure, taken from its executed notebook.
@@ -9,11 +10,13 @@ README's picture is the landing page's figure, taken from its executed notebook.
 from __future__ import annotations
 
 import json
+import sys
 from io import StringIO
 from operator import itemgetter
 from pathlib import Path
 
 from matplotlib import pyplot as plt
+from svg import look_alike
 from thumbnails import CHAPTERS, picture, two_valleys
 
 from ddt_utils import figures
@@ -132,7 +135,8 @@ def replica_gain(rows) -> str:
     return _svg(fig)
 
 
-def main():
+def drawings() -> dict[Path, str]:
+    """Every drawing that is made here, by its file."""
     figures.use_style()
     rows = json.loads((BENCHMARKS / "engine.json").read_text(encoding="utf-8"))["rows"]
     side = json.loads((BENCHMARKS / "replicas.json").read_text(encoding="utf-8"))["rows"]
@@ -147,10 +151,34 @@ def main():
     }
     for draw in CHAPTERS:
         files[f"thumbs/{draw.__name__.replace('_', '-')}.svg"] = picture(draw())
-    for name, text in files.items():
-        (STATIC / name).write_text(text, encoding="utf-8")
-    print("drew " + ", ".join(files))
+    return {STATIC / name: text for name, text in files.items()}
+
+
+def changed() -> dict[Path, str]:
+    """The drawings that are missing or look different from the stored ones."""
+
+    def stored(path):
+        return path.read_text(encoding="utf-8") if path.exists() else ""
+
+    return {p: text for p, text in drawings().items() if not look_alike(text, stored(p))}
+
+
+def main() -> int:
+    """Draw, or only look.
+
+    Returns:
+        1 if a drawing was to be looked at and is not as it should be, else 0.
+    """
+    check, found = "--check" in sys.argv[1:], changed()
+    names = ", ".join(path.relative_to(STATIC).as_posix() for path in found) or "nothing"
+    if check:
+        print(f"differs: {names}" + "; run make drawings" * bool(found))
+        return bool(found)
+    for path, text in found.items():
+        path.write_text(text, encoding="utf-8")
+    print(f"drew {names}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
 venv=.venv
 stamp=$venv/.made-from
-wanted=$(cat requirements.txt pyproject.toml | cksum)
+wanted=$(cat requirements.txt requirements.lock pyproject.toml | cksum)
 
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then exit 0; fi
 
@@ -24,8 +24,8 @@ if ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
   echo "$python has no venv module. On Debian or Ubuntu: apt-get install python3-venv" >&2
   exit 1
 fi
-echo "Setting up $venv: the packages of requirements.txt (a few minutes, once)"
+echo "Setting up $venv: the packages of requirements.txt and requirements.lock (a few minutes, once)"
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
-"$venv/bin/python" -m pip install --quiet --requirement requirements.txt
+"$venv/bin/python" -m pip install --quiet --requirement requirements.txt --constraint requirements.lock
 "$venv/bin/python" -m pip install --quiet --no-deps --editable .
 echo "$wanted" > "$stamp"
