@@ -126,8 +126,8 @@ def plane(loss, box=((-3, 3), (-3, 3))):
     return Landscape(loss, (x, y), name="plane", box=box)
 
 
-@pytest.mark.parametrize("length", [1.0, 3.4e-10, 7e-16, 3e11])
-@pytest.mark.parametrize("energy", [1.0, 1.65e-21, 2e-150, 3e40])
+@pytest.mark.parametrize("length", [1.0, 3.4e-10, 3e11])
+@pytest.mark.parametrize("energy", [1.0, 1.65e-21, 2e-120, 3e40])
 def test_no_length_and_no_energy_is_special(length, energy):
     """A bond, a polynomial and a plane in other units have the same points, moved and scaled."""
     s, e = sp.Float(length, 17), sp.Float(energy, 17)
@@ -247,11 +247,12 @@ def test_one_start_without_derivatives_ends_no_search():
 
 
 def test_a_search_of_which_no_start_is_left_says_so():
-    rim = sp.Abs(x + y) ** sp.Rational(3, 2) * 0 + sp.Piecewise(
-        (sp.sqrt(x**2 + y**2), x**2 + y**2 > 0), (0, True)
-    )
+    """The Hessian, per square of the box, is beyond double precision everywhere."""
+    huge = sp.Float("3e307", 17) * (x**2 + x * y + y**2)
+    with pytest.raises(ValueError, match="needs derivatives, but all 1024 starts in the box"):
+        minima(plane(huge, ((-1, 1), (-1, 1))))
     with pytest.warns(UserWarning, match="kink"):
-        assert minima(plane(rim)) == []
+        assert minima(plane(sp.sqrt(x**2 + 3 * y**2))) == []
 
 
 @pytest.mark.parametrize(
