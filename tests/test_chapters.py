@@ -180,7 +180,7 @@ from ddt_utils import records
 
 
 def run(name):
-    """Wait, for a minute at most, until both have begun."""
+    # wait, for a minute at most, until both have begun
     Path(name + ".began").touch()
     for _ in range(600):
         if Path("one.began").exists() and Path("two.began").exists():
