@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from ddt_utils import catalog
+from ddt_utils import catalog, simulate
 from ddt_utils.landscape import Landscape
 from ddt_utils.noise import (
     FactorNoise,
@@ -235,3 +235,13 @@ def test_a_constant_matrix_without_an_inverse_asks_for_its_factor():
         StateDependentNoise(flat).factor(bowl)
     with pytest.raises(ValueError, match="a constant entry of D must be positive"):
         StateDependentNoise((-1, 1 + x**2)).factor(bowl)
+
+
+def test_a_full_matrix_of_rank_one_is_simulated_without_a_root_of_less_than_nothing():
+    # det D = 0 everywhere: half of the last pivots are rounded to below zero
+    strong = 1 + x**2 / 3
+    thin = StateDependentNoise(sp.Matrix([[strong, strong / 7], [strong / 7, strong / 49]]) / 5)
+    run = simulate.first_passage(
+        bowl, thin, start=(0, 0), exit=x > 1, step=0.01, walkers=200, seed=3
+    )
+    assert run.diverged == 0 and run.escaped == 200
