@@ -1,4 +1,4 @@
-"""Which chapters a quick look executes: those that changed, the quickest first, in the time there is."""
+"""Which chapters a quick look executes: what changed, the quickest first, while time allows."""
 
 import json
 import shutil
