@@ -50,7 +50,7 @@ def visit(browser, name: str) -> dict:
     page, asked = context.new_page(), []
     page.on("request", lambda request: asked.append(request.url))
     page.goto(f"file://{HTML / name}.html")
-    page.evaluate("window.MathJax && MathJax.startup ? MathJax.startup.promise : 0")
+    page.evaluate("document.fonts.ready.then(() => 0)")
     seen = page.evaluate(TIMES)
     context.close()
     return {

@@ -163,6 +163,40 @@ def array(
     return found
 
 
+def classes(name: str, values, count: int) -> np.ndarray:
+    """Numbers of classes, 0 to ``count`` − 1; a float is one if it is whole.
+
+    Args:
+        name: what the numbers are called.
+        values: anything that NumPy makes an array of; tensors are taken as well.
+        count: how many classes there are.
+
+    Returns:
+        The numbers as int64.
+
+    Raises:
+        ValueError: a number that is not whole, or none of the classes.
+    """
+    found = array(name, as_numbers(values))
+    bad = found[(found != np.floor(found)) | (found < 0) | (found >= count)]
+    if bad.size:
+        low, high = found.min(), found.max()
+        remedy = "number the classes from 0"
+        if set(np.unique(found)) <= {-1.0, 1.0} and count == 2:
+            remedy = f"give ({name} + 1) / 2 for labels −1 and +1"
+        elif low == 1 and high == count:
+            remedy = f"give {name} − 1 for labels from 1"
+        rule = f"classes, whole numbers from 0 to {count - 1}"
+        raise ValueError(_refusal(name, rule, f"{bad[0]:g}", remedy, quote=False))
+    return found.astype(np.int64)
+
+
+def as_numbers(values):
+    """Truth values as 0 and 1; anything else as it is."""
+    values = values.detach().cpu().numpy() if hasattr(values, "detach") else values
+    return np.asarray(values, dtype=int) if np.asarray(values).dtype.kind == "b" else values
+
+
 def _rule(above, least, below, most, finite):
     bounds = [
         text.format(bound)

@@ -1,5 +1,4 @@
-r"""The two matrices that decide how SGD escapes: the Hessian of the loss and the covariance of the
-sample gradients.
+r"""The matrices that decide how SGD escapes: the loss's Hessian, the sample gradients' covariance.
 
 The loss is the mean of m sample losses, :math:`L(\theta) = \frac1m\sum_i \ell_i(\theta)`. All
 derivatives are PyTorch's, in double precision and exact up to rounding; results are NumPy float64
@@ -13,6 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ddt_utils import _checks
+
 #: A whole (n, n) matrix of more parameters than this is refused; it would take 800 MB.
 LARGEST = 10_000
 _ENTRIES = 2**24  # of the arrays that are worked on at once, 128 MB
@@ -22,11 +23,18 @@ def sample_gradients(model, theta, x, y, *, chunk: int | None = None) -> np.ndar
     r"""The gradient :math:`\nabla\ell_i` of each sample loss, one row each; shape (m, n).
 
     Args:
+        model: one of :mod:`ddt_utils.networks`.
+        theta: one parameter vector, shape (n,).
+        x: inputs, shape (m, d).
+        y: targets, shape (m,).
         chunk: samples that are differentiated at once; by default what takes 128 MB.
 
+    Returns:
+        The gradients, shape (m, n).
+
     Raises:
-        ValueError: shapes that do not belong together, or a value or a result that is not finite.
-            Every function here raises it.
+        ValueError: shapes that do not belong together, targets that are none of the model's
+            classes, or a value or a result that is not finite. Every function here raises it.
     """
     theta, x, y = _checked(model, theta, x, y)
     return np.concatenate([_numpy(g) for g in _gradients(model, theta, x, y, chunk)])
@@ -45,9 +53,16 @@ def gradient_covariance(
     section 2.6). The diffusion matrix of SGD is :math:`D = \frac{\eta}{2} C`.
 
     Args:
+        model: one of :mod:`ddt_utils.networks`.
+        theta: one parameter vector, shape (n,).
+        x: inputs, shape (m, d).
+        y: targets, shape (m,).
         batch_size: B.
         replacement: may a sample be drawn twice into one minibatch?
         chunk: as for :func:`sample_gradients`.
+
+    Returns:
+        C, shape (n, n).
 
     Raises:
         ValueError: B is not a whole number from 1 to m (from 1, with replacement), or n is over
@@ -55,11 +70,9 @@ def gradient_covariance(
     """
     theta, x, y = _checked(model, theta, x, y, whole=True)
     m = len(x)
-    if not (batch_size == int(batch_size) and 1 <= batch_size <= (np.inf if replacement else m)):
-        raise ValueError(
-            f"batch_size must be a whole number from 1 to {'infinity' if replacement else m}, got "
-            f"{batch_size}; more than all samples can only be drawn with replacement"
-        )
+    remedy = "more than all samples can only be drawn with replacement"
+    most = None if replacement else m
+    batch_size = _checks.whole("batch_size", batch_size, least=1, most=most, remedy=remedy)
     mean = sum(g.sum(0) for g in _gradients(model, theta, x, y, chunk)) / m
     centred = (g - mean for g in _gradients(model, theta, x, y, chunk))
     covariance = _numpy(sum(g.T @ g for g in centred)) / (m * batch_size)
@@ -71,6 +84,16 @@ def second_moment(model, theta, x, y, *, chunk: int | None = None) -> np.ndarray
 
     It takes the labels of the data, not labels drawn from the model, and is therefore no Fisher
     information (Kunstner, Hennig and Balles, NeurIPS 2019); that one is :func:`fisher`.
+
+    Args:
+        model: one of :mod:`ddt_utils.networks`.
+        theta: one parameter vector, shape (n,).
+        x: inputs, shape (m, d).
+        y: targets, shape (m,).
+        chunk: as for :func:`sample_gradients`.
+
+    Returns:
+        The second moment, shape (n, n).
     """
     theta, x, y = _checked(model, theta, x, y, whole=True)
     return _numpy(sum(g.T @ g for g in _gradients(model, theta, x, y, chunk))) / len(x)
@@ -88,21 +111,31 @@ def fisher(model, theta, x, *, chunk: int | None = None) -> np.ndarray:
     entropy, and for squared loss as a Gaussian of variance one, the outputs are natural parameters,
     so that :math:`\Lambda` does not depend on the label (Martens, JMLR 21(146), 2020, section 9).
 
+    Args:
+        model: one of :mod:`ddt_utils.networks`.
+        theta: one parameter vector, shape (n,).
+        x: inputs, shape (m, d).
+        chunk: samples that are differentiated at once.
+
+    Returns:
+        F, shape (n, n).
+
     Raises:
         ValueError: :math:`\Lambda` does depend on the label, or n is over :data:`LARGEST`.
     """
     from torch.func import jacfwd, jacrev, vmap
 
     theta, x, y = _checked(model, theta, x, np.zeros(len(x), dtype=np.int64), whole=True)
-    total, rows = 0.0, max(1, _ENTRIES // (len(theta) * model.outputs(theta, x[:1]).shape[-1]))
+    width = model.outputs(theta, x[:1]).shape[-1]
+    total, rows = 0.0, _rows(chunk, _ENTRIES // (len(theta) * width))
 
     def outputs(theta, xi):
         return model.outputs(theta, xi[None])[0]
 
     def loss(out, label):
-        return model.criterion(out[None], label[None])[0]
+        return model.output_loss(out[None], label[None])[0]
 
-    for xs, zeros in zip(x.split(chunk or rows), y.split(chunk or rows), strict=True):
+    for xs, zeros in zip(x.split(rows), y.split(rows), strict=True):
         jacobian = vmap(jacrev(outputs), (None, 0))(theta, xs)
         out = model.outputs(theta, xs)
         inner, other = (vmap(jacfwd(jacrev(loss)))(out, zeros + c) for c in (0, 1))
@@ -121,8 +154,15 @@ def hessian(model, theta, x, y, *, chunk: int | None = None) -> np.ndarray:
     With ``"relu"`` it is that of the smooth piece in which θ lies; the kinks are not seen.
 
     Args:
+        model: one of :mod:`ddt_utils.networks`.
+        theta: one parameter vector, shape (n,).
+        x: inputs, shape (m, d).
+        y: targets, shape (m,).
         chunk: columns that are computed at once, forward over reverse; by default what takes about
             128 MB for each layer of the network.
+
+    Returns:
+        H, shape (n, n).
 
     Raises:
         ValueError: n is over :data:`LARGEST`; take :func:`hessian_operator`.
@@ -132,10 +172,18 @@ def hessian(model, theta, x, y, *, chunk: int | None = None) -> np.ndarray:
 
 
 def hessian_vector_product(model, theta, x, y, vectors, *, chunk: int | None = None) -> np.ndarray:
-    """H times vectors of shape (n,) or (n, k), without H (Pearlmutter 1994); the same shape.
+    """H times vectors, without H (Pearlmutter 1994).
 
     Args:
+        model: one of :mod:`ddt_utils.networks`.
+        theta: one parameter vector, shape (n,).
+        x: inputs, shape (m, d).
+        y: targets, shape (m,).
+        vectors: shape (n,) or (n, k).
         chunk: columns that are multiplied at once, as for :func:`hessian`.
+
+    Returns:
+        The products, of the shape of the vectors.
     """
     return _products(model, *_checked(model, theta, x, y), vectors, chunk)
 
@@ -146,14 +194,23 @@ def hessian_operator(model, theta, x, y, *, chunk: int | None = None):
     The gradient is computed once, and its graph is kept: a product is one backward pass through it.
 
     Args:
+        model: one of :mod:`ddt_utils.networks`.
+        theta: one parameter vector, shape (n,).
+        x: inputs, shape (m, d).
+        y: targets, shape (m,).
         chunk: columns that are multiplied at once, as for :func:`hessian`.
+
+    Returns:
+        The operator.
     """
     import torch
     from scipy.sparse.linalg import LinearOperator
 
     theta, x, y = _checked(model, theta, x, y)
     place = theta.clone().requires_grad_()
-    (slope,) = torch.autograd.grad(model.loss(place, x, y), place, create_graph=True)
+    (slope,) = torch.autograd.grad(
+        model.trusted_losses(place, x, y).mean(), place, create_graph=True
+    )
     _numpy(slope)  # refused if it is not finite
 
     def times(vectors):
@@ -165,7 +222,7 @@ def hessian_operator(model, theta, x, y, *, chunk: int | None = None):
             torch.autograd.grad(slope, place, part, is_grads_batched=True, **kept)[0]
             if len(part) > 1
             else torch.autograd.grad(slope, place, part[0], **kept)[0][None]
-            for part in columns.split(chunk or max(1, _ENTRIES // x.numel()))
+            for part in columns.split(_rows(chunk, _ENTRIES // x.numel()))
         ]
         return _numpy(torch.cat(found)).T.reshape(np.shape(vectors))
 
@@ -178,9 +235,9 @@ def _gradients(model, theta, x, y, chunk):
     from torch.func import grad, vmap
 
     def loss(theta, xi, yi):
-        return model.sample_losses(theta, xi[None], yi[None])[0]
+        return model.trusted_losses(theta, xi[None], yi[None])[0]
 
-    rows = chunk or max(1, _ENTRIES // len(theta))
+    rows = _rows(chunk, _ENTRIES // len(theta))
     for xs, ys in zip(x.split(rows), y.split(rows), strict=True):
         yield vmap(grad(loss), (None, 0, 0))(theta, xs, ys)
 
@@ -190,59 +247,46 @@ def _products(model, theta, x, y, vectors, chunk):
     from torch.func import grad, jvp, vmap
 
     def along(vector):
-        return jvp(grad(lambda t: model.loss(t, x, y)), (theta,), (vector,))[1]
+        return jvp(grad(lambda t: model.trusted_losses(t, x, y).mean()), (theta,), (vector,))[1]
 
     columns = _columns(theta, vectors)
-    found = vmap(along, chunk_size=chunk or max(1, _ENTRIES // x.numel()))(columns)
+    found = vmap(along, chunk_size=_rows(chunk, _ENTRIES // x.numel()))(columns)
     return _numpy(found).T.reshape(np.shape(vectors))
 
 
 def _columns(theta, vectors):
     """Vectors (n,) or (n, k) as a tensor (k, n)."""
-    vectors = np.asarray(vectors, dtype=float)
-    if (
-        vectors.ndim not in (1, 2)
-        or len(vectors) != len(theta)
-        or not np.isfinite(vectors).all()
-        or not vectors.size
-    ):
+    vectors = _checks.array("vectors", vectors)
+    if vectors.ndim not in (1, 2) or len(vectors) != len(theta) or not vectors.size:
         raise ValueError(
-            f"vectors must be finite and of shape ({len(theta)},) or ({len(theta)}, k), not "
-            f"empty, got shape {vectors.shape}"
+            f"vectors must have shape ({len(theta)},) or ({len(theta)}, k), not empty, got shape "
+            f"{vectors.shape}"
         )
     return theta.new_tensor(np.atleast_2d(vectors.T))
+
+
+def _rows(chunk, default):
+    """How many at once."""
+    return max(1, default) if chunk is None else _checks.whole("chunk", chunk, least=1)
 
 
 def _checked(model, theta, x, y, whole=False):
     """θ, inputs and targets as tensors in double precision on the device of θ."""
     import torch
 
-    # arrays are copied: torch warns of those that may not be written to, such as a Dataset's
-    theta, x, y = (
-        v if torch.is_tensor(v) else torch.from_numpy(np.array(v)) for v in (theta, x, y)
-    )
-    theta = theta.detach().double()
-    x, y = x.detach().to(theta.device, torch.float64), y.detach().to(theta.device)
-    y = y.double() if y.is_floating_point() else y.long()
-    if theta.shape != (model.size,):
-        raise ValueError(
-            f"theta must have shape ({model.size},) for {model.name}, got {tuple(theta.shape)}; "
-            "take one replica at a time"
-        )
-    if x.ndim != 2 or x.numel() == 0 or y.shape != x.shape[:1]:
-        raise ValueError(
-            f"x and y must have shapes (m, d) and (m,), not empty, got {tuple(x.shape)} and "
-            f"{tuple(y.shape)}"
-        )
-    for name, value in (("theta", theta), ("x", x), ("y", y)):
-        if not torch.isfinite(value).all():
-            raise ValueError(f"{name} must be finite, got NaN or infinity; has training diverged?")
+    device = theta.device if torch.is_tensor(theta) else "cpu"
+    remedy = f"{model.name} has as many parameters; take one replica at a time"
+    theta = _checks.array("theta", theta, shape=(model.size,), remedy=remedy)
+    x = _checks.array("x", x, shape=(None, None))
+    if not x.size:
+        raise ValueError(f"x must not be empty, got shape {x.shape}")
+    y = model.targets(y, len(x))
     if whole and len(theta) > LARGEST:
         raise ValueError(
             f"a whole matrix is for up to {LARGEST} parameters, {model.name} has {len(theta)}; "
             "use hessian_operator, or sample_gradients"
         )
-    return theta, x, y
+    return tuple(torch.tensor(v, device=device) for v in (theta, x, y))
 
 
 def _symmetric(matrix):

@@ -20,17 +20,13 @@ if the two differ.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
-
 import numpy as np
 
-from ddt_utils.exact import breakpoints
+from ddt_utils import _checks
+from ddt_utils._panels import check_line
+from ddt_utils._walk import walk
 
-_ORDER = 16
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(_ORDER)
-_REACH = 8.5  # kicks beyond which a step never ends: 2e-17
-_MOST = 60_000
+_LEVELS = ((45, 4.0), (65, 3.2), (95, 2.4), (140, 1.7), (200, 1.2))  # climb of Φ, kicks per panel
 
 
 def mean_first_passage_time(
@@ -73,18 +69,28 @@ def mean_first_passage_time(
             "a first passage needs an absorbing end, got lower=None and upper=None; "
             "give the point at which the walker counts as escaped"
         )
+    start = _checks.number("start", start)
+    lower = None if lower is None else _checks.number("lower", lower)
+    upper = None if upper is None else _checks.number("upper", upper)
     low, high = (-np.inf if lower is None else lower), (np.inf if upper is None else upper)
     if not low < start < high:
-        raise ValueError(f"start must lie inside ({low}, {high}), got {start}")
+        raise ValueError(f"start must lie inside ({low:g}, {high:g}), got {start:g}")
 
     def log_time(walk):
         from scipy.sparse import identity
         from scipy.sparse.linalg import splu
 
-        matrix = (identity(walk.nodes.size) - walk.rows(walk.nodes)).tocsc()
-        times = splu(matrix).solve(np.full(walk.nodes.size, float(step)))
-        found = step + float((walk.rows(np.array([float(start)])) @ times)[0])
-        # a matrix that is singular to rounding returns any sign
+        rows, leak = walk.rows(walk.nodes).tocoo(), walk.leak(walk.nodes)
+        inverse = splu((identity(leak.size) - rows).tocsc())
+        times = inverse.solve(np.full(leak.size, walk.step))
+        for _ in range(4):  # differences of times keep the digits that 1 − p loses
+            flow = rows.data * (times[rows.row] - times[rows.col])
+            lack = walk.step - leak * times - np.bincount(rows.row, flow, leak.size)
+            correction = inverse.solve(lack)
+            times = times + correction
+        if not np.abs(correction).max() <= 1e-9 * np.abs(times).max():
+            return np.inf  # singular to rounding
+        found = walk.step + float((walk.rows(np.array([start])) @ times)[0])
         return np.log(found) if found > 0 else np.inf
 
     return float(np.exp(_converge(landscape, noise, step, lower, upper, start, log_time, rtol)))
@@ -108,8 +114,7 @@ def stationary_density(landscape, noise, x, *, step, rtol=1e-6) -> np.ndarray:
         ArithmeticError: as there; also where valleys are joined so weakly (time scales 1e9 apart)
             that rounding decides between them.
     """
-    x = np.asarray(x, dtype=float)
-
+    x = _checks.array("x", x)
     kept = {}
 
     def density(walk):
@@ -123,126 +128,36 @@ def stationary_density(landscape, noise, x, *, step, rtol=1e-6) -> np.ndarray:
         total[-1] = 1.0
         shares = splu(vstack([balance[:-1], mass[None, :]]).tocsc()).solve(total)
         kept["density"] = (walk.density(x.ravel()) @ shares).reshape(x.shape)
-        peak = kept.setdefault("peak", np.max(shares / (walk.half * _WEIGHTS).ravel()))
-        lost = 1 - shares @ (rows @ mass)
-        return kept["density"] / (peak if abs(lost) < rtol else np.nan)
+        peak = kept.setdefault("peak", np.max(shares / walk.weights))
+        lost = shares @ sum(walk.outside(walk.nodes))
+        return kept["density"] / (peak if abs(lost) < _checks.number("rtol", rtol) else np.nan)
 
     middle = (landscape.box[0][0] + landscape.box[0][1]) / 2
     _converge(landscape, noise, step, None, None, middle, density, rtol)
     return kept["density"]
 
 
-@dataclass(frozen=True)
-class _Walk:
-    """The transition of one step on panels with Gauss–Legendre nodes."""
-
-    landscape: object
-    noise: object
-    step: float
-    edges: np.ndarray  # (panels + 1,)
-
-    @cached_property
-    def half(self):
-        return np.diff(self.edges)[:, None] / 2
-
-    @cached_property
-    def nodes(self):
-        return (self.edges[:-1, None] + self.half * (1 + _NODES)).ravel()
-
-    def aim_and_kick(self, x):
-        aim = x - self.step * self.landscape.derivative(x)
-        return aim, _kick(self.landscape, self.noise, self.step, x)
-
-    def rows(self, x):
-        """The matrix that averages a function, given at the nodes, over a step from x."""
-        from scipy.sparse import csr_matrix
-
-        aim, kick = self.aim_and_kick(x)
-        first = np.searchsorted(self.edges, aim - _REACH * kick, side="right") - 1
-        last = np.searchsorted(self.edges, aim + _REACH * kick, side="left")
-        panels = self.half.size
-        first, last = np.clip(first, 0, panels), np.clip(last, 0, panels)
-        wide = np.array([self.half[a:b].max(initial=0.0) for a, b in zip(first, last, strict=True)])
-        smooth = wide <= 2.25 * kick
-        counts = np.where(smooth, (last - first) * _ORDER, 0)
-        i = np.repeat(np.arange(x.size), counts)
-        j = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        j += np.repeat(first * _ORDER, counts)
-        weight = (self.half * _WEIGHTS).ravel()[j]
-        value = [weight * _normal(self.nodes[j], aim[i], kick[i])]
-        rows, columns = [i], [j]
-        for k in np.flatnonzero(~smooth):
-            for panel in range(first[k], last[k]):
-                rows.append(np.full(_ORDER, k))
-                columns.append(np.arange(panel * _ORDER, (panel + 1) * _ORDER))
-                value.append(self._interpolated(panel, aim[k], kick[k]))
-        entries = np.concatenate(value), (np.concatenate(rows), np.concatenate(columns))
-        return csr_matrix(entries, shape=(x.size, self.nodes.size))
-
-    def _interpolated(self, panel, aim, kick):
-        """Weights of a panel's nodes in the average over the steps that end in the panel."""
-        low, high = self.edges[panel], self.edges[panel + 1]
-        low, high = max(low, aim - _REACH * kick), min(high, aim + _REACH * kick)
-        if not kick > 0:
-            inside = low <= aim < high
-            return self._lagrange(panel, np.array([aim]))[0] * inside
-        cuts = np.linspace(low, high, int(np.ceil((high - low) / (4 * kick))) + 1)
-        half = np.diff(cuts)[:, None] / 2
-        y = (cuts[:-1, None] + half * (1 + _NODES)).ravel()
-        weight = (half * _WEIGHTS).ravel() * _normal(y, aim, kick)
-        return weight @ self._lagrange(panel, y)
-
-    def _lagrange(self, panel, y):
-        """The values at y, shape (k,), of the panel's interpolating polynomials, (k, nodes)."""
-        z = (y - self.edges[panel]) / self.half[panel] - 1
-        apart = z[:, None] - _NODES
-        exact = np.abs(apart) < 1e-14
-        terms = _BARYCENTRIC / np.where(exact, 1.0, apart)
-        hit = exact.any(axis=1)
-        return np.where(hit[:, None], exact, terms / terms.sum(axis=1, keepdims=True))
-
-    def density(self, y):
-        """The matrix that turns shares at the nodes into the density after a step, at y."""
-        aim, kick = self.aim_and_kick(self.nodes)
-        return _normal(y[:, None], aim, np.maximum(kick, 1e-300))
-
-
-_BARYCENTRIC = (-1.0) ** np.arange(_ORDER) * np.sqrt((1 - _NODES**2) * _WEIGHTS)
-
-
-def _normal(y, mean, width):
-    return np.exp(-(((y - mean) / width) ** 2) / 2) / (np.sqrt(2 * np.pi) * width)
-
-
-def _kick(landscape, noise, step, x):
-    d = noise.diffusion(landscape, x)[..., 0, 0]
-    if not np.all(d >= 0):
-        raise ValueError(f"D must not be negative, got {np.min(d):.3g}")
-    return np.sqrt(2 * step * d)
-
-
 def _converge(landscape, noise, step, lower, upper, start, quantity, rtol):
     """The quantity on ever finer panels and ever wider domains, until two agree to rtol."""
-    if landscape.dimension != 1:
-        raise ValueError(
-            f"the discrete walker needs one dimension, {landscape.name} has {landscape.dimension}; "
-            "use simulate.first_passage"
-        )
-    if not (np.isfinite(step) and step > 0):
+    check_line(landscape, noise, "the discrete walker", "use ")
+    step, rtol = _checks.number("step", step), _checks.number("rtol", rtol)
+    if not step > 0:
         raise ValueError(f"step must be positive and finite, got {step}")
     eta = getattr(noise, "learning_rate", None)
-    if eta is not None and not np.isclose(float(eta), float(step)):
+    if eta is not None and not np.isclose(float(eta), step):
         raise ValueError(
             f"the step of SGD is its learning rate, got step {step} and a noise with {eta}"
         )
     previous, difference = None, np.inf
-    for climb, panel in ((45, 4.0), (65, 3.2), (95, 2.4), (140, 1.7), (200, 1.2)):
-        edges = _edges(landscape, noise, step, lower, upper, start, climb, panel)
-        if (edges.size - 1) * _ORDER > _MOST:
+    for climb, panel in _LEVELS:
+        try:
+            value = quantity(walk(landscape, noise, step, lower, upper, start, climb, panel))
+        except ArithmeticError:
+            if previous is None:
+                raise
             break
-        value = quantity(_Walk(landscape, noise, float(step), edges))
         if previous is not None:
-            difference = np.max(np.abs(value - previous))
+            difference = np.max(np.abs(value - previous), initial=0.0)
             if difference <= rtol:
                 return value
         previous = value
@@ -250,45 +165,4 @@ def _converge(landscape, noise, step, lower, upper, start, quantity, rtol):
         f"two refinements must agree to rtol = {rtol:g}, but differ by {difference:.2g}; is the "
         "walker held on the side without an end, is a step of "
         f"{step} short enough for the curvature there, and long enough for this method?"
-    )
-
-
-def _edges(landscape, noise, step, lower, upper, start, climb, panel):
-    """Panels of so many kicks, closed at breakpoints; open sides end after a climb of Φ."""
-    low = _cut(landscape, noise, step, start, -1, climb) if lower is None else float(lower)
-    high = _cut(landscape, noise, step, start, +1, climb) if upper is None else float(upper)
-    grid = np.linspace(low, high, 4001)
-    stops = np.unique([low, high, *breakpoints(landscape, noise, grid)])
-    stops = stops[np.r_[True, np.diff(stops) > 1e-12 * (high - low)]]
-    kick = _kick(landscape, noise, step, grid)
-    floor = 0.05 * np.median(kick)
-    edges = [low]
-    for a, b in zip(stops[:-1], stops[1:], strict=True):
-        inside = kick[(grid > a) & (grid < b)]
-        middle = _kick(landscape, noise, step, np.array([(a + b) / 2]))
-        length = panel * max(np.min(np.r_[inside, middle]), floor)
-        edges += list(np.linspace(a, b, int(np.ceil((b - a) / length)) + 1)[1:])
-    return np.array(edges)
-
-
-def _cut(landscape, noise, step, start, side, climb):
-    """Where an open side ends: Φ has climbed so far above its lowest value on the way."""
-    width = landscape.box[0][1] - landscape.box[0][0]
-    edge = landscape.box[0][0 if side < 0 else 1]
-    edge = min(edge, start) if side < 0 else max(edge, start)
-    fine = side * width / 400
-    lowest, potential = 0.0, 0.0
-    for part in range(10):
-        places = edge + fine * (400 * part + np.arange(400) + 0.5)
-        kick = np.maximum(_kick(landscape, noise, step, places), 1e-300)
-        rises = landscape.derivative(places) * fine * 2 * step / kick**2
-        climbed = potential + np.cumsum(rises)
-        bottoms = np.minimum.accumulate(np.r_[lowest, climbed])[1:]
-        reached = np.flatnonzero(climbed - bottoms > climb)
-        if reached.size:
-            return places[reached[0]] + fine / 2
-        lowest, potential = bottoms[-1], climbed[-1]
-    raise ArithmeticError(
-        f"{landscape.name} must hold the walkers on the side without an absorbing end, got a climb "
-        f"of {potential - lowest:.3g} at {places[-1]:.3g}; give an absorbing end there"
     )

@@ -5,28 +5,23 @@ isothermal (Hänggi–Klimontovich) reading of the noise, the process has the sc
 
 .. math:: s = D^{-\alpha} e^{\Phi}, \qquad m = D^{\alpha - 1} e^{-\Phi},
 
-and everything here is an integral over them (Gardiner, *Stochastic Methods*, section 5.5). All
-integrands are positive and are summed as logarithms, so a barrier of 100 D costs neither range nor
-digits. The real line is cut into panels on which :math:`\Phi` changes by a few units, with 16
-Gauss–Legendre nodes each; every result is computed again on twice the panels and refused if the
-two differ.
+and everything here is an integral over them (Gardiner, *Stochastic Methods*, section 5.5), also
+where L has a kink or D jumps: what is continuous there is the current and
+:math:`D^{1-\alpha} e^{\Phi} P`. All integrands are positive and are summed as logarithms, so a
+barrier of 100 D costs neither range nor digits. The line is cut into panels with 16 Gauss–Legendre
+nodes each (:mod:`ddt_utils._panels`), which find every feature of the formulas, however narrow,
+inside the box and as far out as walkers come; every result is computed again on twice the panels
+and refused if the two differ. What a formula hides in a function without known bounds (a Bessel
+function, say) is seen if it is wider than a thousandth of the domain.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
-
 import numpy as np
-import sympy as sp
 
-from ddt_utils.noise import convention_exponent
-
-_ORDER = 16
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(_ORDER)
-_STEEPEST = 4.0  # change of Φ allowed within one panel
-_NEGLIGIBLE = 40.0  # a tail this many units of log below its peak is cut: 4e-18
-_FARTHEST = 1e120
+from ddt_utils import _checks
+from ddt_utils._panels import Problem, converge
+from ddt_utils._panels import breakpoints as breakpoints
 
 
 def mean_first_passage_time(
@@ -67,7 +62,7 @@ def mean_first_passage_time(
 
     Raises:
         ValueError: the domain has no absorbing end, does not contain the start, or does not hold
-            the walkers; D is not positive in it; unknown convention.
+            the walkers; D is not positive in it; an argument is no number; unknown convention.
         ArithmeticError: two refinements never agreed to ``rtol``, or the time exceeds 1e308.
 
     Example:
@@ -76,49 +71,115 @@ def mean_first_passage_time(
         >>> round(mean_first_passage_time(catalog.quartic(), white, start=-1, upper=1), 3)
         41.034
     """
-    if lower is None and upper is None:
-        raise ValueError(
-            "a first passage needs an absorbing end, got lower=None and upper=None; "
-            "give the point at which the walker counts as escaped"
-        )
-    if reflecting is not None and lower is not None and upper is not None:
-        raise ValueError(
-            f"a wall needs a side without an absorbing end, got reflecting={reflecting} with "
-            f"lower={lower} and upper={upper}; drop one of the three"
-        )
-    _require_inside(start, lower, upper)
+    moments = first_passage_moments(
+        landscape,
+        noise,
+        start=start,
+        lower=lower,
+        upper=upper,
+        reflecting=reflecting,
+        convention=convention,
+        count=1,
+        rtol=rtol,
+    )
+    return float(moments[0])
+
+
+def first_passage_moments(
+    landscape,
+    noise,
+    *,
+    start,
+    lower=None,
+    upper=None,
+    reflecting=None,
+    convention="ito",
+    count=2,
+    rtol=1e-10,
+) -> np.ndarray:
+    r"""The first moments :math:`\langle T^n\rangle` of the time to ``lower`` or ``upper``.
+
+    With G as in :func:`mean_first_passage_time`,
+
+    .. math:: \langle T^n\rangle(x) = n \int G(x, z)\, m(z)\, \langle T^{n-1}\rangle(z)\, dz
+
+    (Darling and Siegert, Annals of Mathematical Statistics 24, 624, 1953). The variance is
+    ``moments[1] - moments[0] ** 2``.
+
+    Args:
+        landscape: as in :func:`mean_first_passage_time`.
+        noise: as there.
+        start: as there.
+        lower: as there.
+        upper: as there.
+        reflecting: as there.
+        convention: as there.
+        count: how many moments.
+        rtol: as there, for every moment.
+
+    Returns:
+        :math:`\langle T\rangle, \langle T^2\rangle, \dots`, shape (count,), in powers of the unit
+        of t.
+
+    Raises:
+        ValueError: as in :func:`mean_first_passage_time`; ``count`` is no positive whole number.
+        ArithmeticError: as there.
+
+    Example:
+        The time to leave an interval of half width 1 without drift has the mean 1/2D and the second
+        moment 5/12D².
+
+        >>> from ddt_utils import landscape, noise
+        >>> import sympy as sp
+        >>> x = sp.Symbol("x", real=True)
+        >>> flat = landscape.Landscape(0 * x, (x,), name="flat", box=((-1, 1),))
+        >>> white = noise.WhiteNoise(0.5)
+        >>> first_passage_moments(flat, white, start=0, lower=-1, upper=1).round(6)
+        array([1.      , 1.666667])
+    """
+    count = _checks.whole("count", count, least=1)
+    start, lower, upper = _ends(start, lower, upper)
     left, right = lower, upper
     if reflecting is not None:
+        reflecting = _checks.number("reflecting", reflecting)
+        if lower is not None and upper is not None:
+            raise ValueError(
+                f"a wall needs a side without an absorbing end, got reflecting={reflecting:g} with "
+                f"lower={lower:g} and upper={upper:g}; drop one of the three"
+            )
         left, right = (reflecting, upper) if lower is None else (lower, reflecting)
         if not left <= start <= right:
             raise ValueError(
-                f"start must lie between the wall and the absorbing end, got start={start}, "
-                f"reflecting={reflecting}; put the wall behind the walker"
+                f"start must lie between the wall and the absorbing end, got start={start:g}, "
+                f"reflecting={reflecting:g}; put the wall behind the walker"
             )
 
-    def log_time(panels):
-        below = panels.right_edges <= start
-        green = np.empty_like(panels.log_speed)
+    def log_moments(panels):
+        # G(x, z) = exp(a(lesser of x and z) + b(greater)), at the nodes and at the edges
+        a, b = panels.log_from_left(panels.log_scale), panels.log_to_right(panels.log_scale)
         if lower is None:
-            green = panels.scale_to_right
-            green[below] = panels.log_scale_of(~below)
+            a = tuple(np.zeros_like(v) for v in a)
         elif upper is None:
-            green = panels.scale_from_left
-            green[~below] = panels.log_scale_of(below)
+            b = tuple(np.zeros_like(v) for v in b)
         else:
-            whole = panels.log_scale_of(np.ones_like(below))
-            green[below] = panels.scale_from_left[below] + panels.log_scale_of(~below) - whole
-            green[~below] = panels.scale_to_right[~below] + panels.log_scale_of(below) - whole
-        return panels.log_integral(panels.log_speed + green)
+            a = tuple(v - a[1][-1] for v in a)
+        at = np.searchsorted(panels.edges, start)
+        time, found = (0.0, 0.0), []
+        for n in range(1, count + 1):
+            below = panels.log_from_left(a[0] + panels.log_speed + time[0])
+            above = panels.log_to_right(b[0] + panels.log_speed + time[0])
+            time = tuple(np.log(n) + np.logaddexp(b[i] + below[i], a[i] + above[i]) for i in (0, 1))
+            found.append(time[1][at])
+        return np.array(found)
 
-    problem = _Problem(landscape, noise, convention)
-    log_value = _converge(problem, log_time, left, right, (start,), rtol)
-    if log_value > 709:
+    problem = Problem(landscape, noise, convention)
+    logs = converge(problem, log_moments, left, right, (start,), _checks.number("rtol", rtol))
+    if not logs.max() < 709:
         raise ArithmeticError(
-            f"the mean time is exp({log_value:.4g}) and no float; raise the noise, or compare "
-            "escape rates by their logarithms"
+            f"the mean time is exp({logs[0]:.4g}) and a moment is no float; raise the noise, or "
+            "compare escape rates by their logarithms"
         )
-    return float(np.exp(log_value))
+    return np.exp(logs)
 
 
 def splitting_probability(
@@ -126,21 +187,42 @@ def splitting_probability(
 ) -> float:
     r"""The probability to leave (lower, upper) at the upper end, :math:`S(l, x)/S(l, u)`.
 
-    Arguments and errors are those of :func:`mean_first_passage_time`; both ends absorb.
+    Args:
+        landscape: as in :func:`mean_first_passage_time`.
+        noise: as there.
+        start: where the walkers begin, between the ends.
+        lower: the left end, which absorbs.
+        upper: the right end, which absorbs.
+        convention: as there.
+        rtol: as there.
+
+    Returns:
+        The probability.
+
+    Raises:
+        ValueError: as there; an end is missing.
+        ArithmeticError: as there.
+
+    Example:
+        >>> from ddt_utils import catalog, noise
+        >>> pull = dict(start=-0.2, lower=-1, upper=1)
+        >>> round(splitting_probability(catalog.quartic(), noise.WhiteNoise(0.125), **pull), 4)
+        0.307
     """
     if lower is None or upper is None:
         raise ValueError(
             f"splitting needs two absorbing ends, got lower={lower} and upper={upper}; "
             "with one end every walker leaves there"
         )
-    _require_inside(start, lower, upper)
+    start, lower, upper = _ends(start, lower, upper)
 
     def log_probability(panels):
-        below = panels.right_edges <= start
-        return panels.log_scale_of(below) - panels.log_scale_of(np.ones_like(below))
+        scale = panels.log_scale
+        return panels.log_integral(scale, high=start) - panels.log_integral(scale)
 
-    problem = _Problem(landscape, noise, convention)
-    return float(np.exp(_converge(problem, log_probability, lower, upper, (start,), rtol)))
+    problem = Problem(landscape, noise, convention)
+    rtol = _checks.number("rtol", rtol)
+    return float(np.exp(converge(problem, log_probability, lower, upper, (start,), rtol)))
 
 
 def stationary_density(landscape, noise, x, *, convention="ito", rtol=1e-10) -> np.ndarray:
@@ -155,11 +237,22 @@ def stationary_density(landscape, noise, x, *, convention="ito", rtol=1e-10) -> 
         rtol: as there.
 
     Returns:
-        Densities, the shape of ``x``.
+        Densities, the shape of ``x``, per unit of x.
+
+    Raises:
+        ValueError: as there.
+        ArithmeticError: as there.
+
+    Example:
+        >>> from ddt_utils import catalog, noise
+        >>> stationary_density(catalog.quartic(), noise.WhiteNoise(0.125), [-1, 0]).round(4)
+        array([0.7088, 0.0959])
     """
-    x = np.asarray(x, dtype=float)
+    x = _checks.array("x", x, finite=False)
+    if np.isnan(x).any():
+        raise ValueError(f"x must be real numbers, got NaN at {np.argwhere(np.isnan(x))[0]}")
     points = np.unique(x)
-    problem = _Problem(landscape, noise, convention)
+    problem = Problem(landscape, noise, convention)
 
     def log_density(panels):
         inside = (points >= panels.edges[0]) & (points <= panels.edges[-1])
@@ -169,8 +262,51 @@ def stationary_density(landscape, noise, x, *, convention="ito", rtol=1e-10) -> 
         log_p[inside] -= panels.log_integral(panels.log_speed)
         return log_p
 
-    log_p = _converge(problem, log_density, None, None, (), rtol)
+    log_p = converge(problem, log_density, None, None, (), _checks.number("rtol", rtol))
     return np.exp(log_p)[np.searchsorted(points, x)]
+
+
+def occupation(landscape, noise, *, lower=None, upper=None, convention="ito", rtol=1e-10) -> float:
+    r"""How much of the resting walkers lies between two points, :math:`\int_l^u m/\int m`.
+
+    Between two saddles it is the occupation of a well.
+
+    Args:
+        landscape: one-dimensional and confining.
+        noise: gives D(x).
+        lower: left end of the interval, or None: minus infinity.
+        upper: right end, or None: plus infinity.
+        convention: as in :func:`mean_first_passage_time`.
+        rtol: as there; it holds for small shares too.
+
+    Returns:
+        The share, from 0 to 1.
+
+    Raises:
+        ValueError: as there; the interval is empty.
+        ArithmeticError: as there.
+
+    Example:
+        >>> from ddt_utils import catalog, noise
+        >>> round(occupation(catalog.tilted_quartic(0.1), noise.WhiteNoise(0.125), upper=0), 4)
+        0.7999
+    """
+    ends = {}
+    for name, end in (("lower", lower), ("upper", upper)):
+        ends[name] = None if end is None else _checks.number(name, end)
+    points = tuple(e for e in ends.values() if e is not None)
+    if len(points) == 2 and not points[0] < points[1]:
+        raise ValueError(f"lower must be below upper, got {points[0]:g} and {points[1]:g}")
+    low, high = (-np.inf if ends["lower"] is None else points[0]), np.inf
+    high = high if ends["upper"] is None else points[-1]
+
+    def log_share(panels):
+        speed = panels.log_speed
+        return panels.log_integral(speed, low, high) - panels.log_integral(speed)
+
+    problem = Problem(landscape, noise, convention)
+    rtol = _checks.number("rtol", rtol)
+    return float(np.exp(converge(problem, log_share, None, None, points, rtol)))
 
 
 def potential_difference(landscape, noise, *, start, end, rtol=1e-10) -> float:
@@ -191,7 +327,7 @@ def potential_difference(landscape, noise, *, start, end, rtol=1e-10) -> float:
         :math:`\Phi(end) - \Phi(start)`, a pure number.
 
     Raises:
-        ValueError: D is not positive on the way.
+        ValueError: D is not positive on the way, or an end is no number.
         ArithmeticError: two refinements never agreed.
 
     Example:
@@ -200,7 +336,8 @@ def potential_difference(landscape, noise, *, start, end, rtol=1e-10) -> float:
         >>> potential_difference(catalog.quartic(), white, start=-1, end=0)
         2.0
     """
-    problem = _Problem(landscape, noise, "ito")
+    start, end = _checks.number("start", start), _checks.number("end", end)
+    problem = Problem(landscape, noise, "ito")
     low, high = min(start, end), max(start, end)
     if low == high:
         return 0.0
@@ -208,284 +345,25 @@ def potential_difference(landscape, noise, *, start, end, rtol=1e-10) -> float:
     def rise(panels):
         return panels.edge_potential[-1]
 
-    found = float(_converge(problem, rise, low, high, (), rtol))
+    rtol = _checks.number("rtol", rtol)
+    found = float(converge(problem, rise, low, high, (), rtol, relative=True))
     return round(found if start < end else -found, 13)
 
 
-def breakpoints(landscape, noise, grid) -> list:
-    """Extremes of L, and every point at which a formula of L, its slope or D changes.
-
-    Args:
-        landscape: one-dimensional.
-        noise: gives D(x).
-        grid: ascending points, shape (k,); of two breakpoints between neighbours none is seen.
-
-    Returns:
-        The points, in no order.
-    """
-    from scipy.optimize import bisect
-
-    found = []
-    for function in _switches(landscape, noise.diffusion_matrix(landscape)[0]):
-
-        def value(x, function=function):
-            return np.broadcast_to(function(x), np.shape(x)).astype(float)
-
-        sign = np.sign(value(grid))
-        found += list(grid[sign == 0])
-        for k in np.flatnonzero(sign[:-1] * sign[1:] < 0):
-            found.append(bisect(value, grid[k], grid[k + 1], xtol=1e-14))
-    return found
-
-
-class _Problem:
-    """Drift and noise as functions of arrays, and where they have kinks or extremes."""
-
-    def __init__(self, landscape, noise, convention):
-        if landscape.dimension != 1:
-            raise ValueError(
-                f"quadrature needs one dimension, {landscape.name} has {landscape.dimension}; "
-                "use generator.fokker_planck in two, simulate.first_passage in more"
-            )
-        self.landscape, self.noise = landscape, noise
-        self.alpha = convention_exponent(convention)
-
-    def diffusion(self, x):
-        d = self.noise.diffusion(self.landscape, x)[..., 0, 0]
-        if not np.all(d > 0):
-            worst = np.argmin(np.where(np.isnan(d), -np.inf, d))
-            _reject_diffusion(np.ravel(x)[worst], np.ravel(d)[worst])
-        return d
-
-    def force(self, x):
-        """Φ′ = L′/D."""
-        return self.landscape.derivative(x) / self.diffusion(x)
-
-    def breakpoints(self, low, high):
-        """Extremes of L and D, and every point at which one of their formulas changes."""
-        from scipy.optimize import minimize_scalar
-
-        inside = np.clip(self.landscape.box[0], low, high)
-        grid = np.unique([np.linspace(*inside, 2000), np.linspace(low, high, 2000)])
-        found = breakpoints(self.landscape, self.noise, grid)
-        d = self.diffusion(grid)
-        for k in np.flatnonzero((d[1:-1] < d[:-2]) & (d[1:-1] < d[2:])) + 1:
-            dip = minimize_scalar(
-                lambda x: float(self.noise.diffusion(self.landscape, x)[0, 0]),
-                bounds=(grid[k - 1], grid[k + 1]),
-                method="bounded",
-                options={"xatol": 1e-13},
-            )
-            found.append(dip.x)
-        for point, lowest in zip(found, self.diffusion(np.array(found)), strict=True):
-            if lowest < 1e-10 * d.max():
-                _reject_diffusion(point, lowest)
-        return found
-
-
-@dataclass(frozen=True)
-class _Panels:
-    """Φ, scale and speed at the nodes of every panel; arrays are (panels, nodes)."""
-
-    problem: _Problem
-    edges: np.ndarray  # (panels + 1,)
-
-    @property
-    def right_edges(self):
-        return self.edges[1:]
-
-    @cached_property
-    def half(self):
-        return np.diff(self.edges)[:, None] / 2
-
-    @cached_property
-    def nodes(self):
-        return (self.edges[:-1, None] + self.edges[1:, None]) / 2 + self.half * _NODES
-
-    @cached_property
-    def log_diffusion(self):
-        return np.log(self.problem.diffusion(self.nodes))
-
-    @cached_property
-    def edge_potential(self):
-        rise = self.half[:, 0] * (self.problem.force(self.nodes) @ _WEIGHTS)
-        return np.concatenate([[0.0], np.cumsum(rise)])
-
-    @cached_property
-    def potential(self):
-        inside = self.half * (self.problem.force(self.nodes) @ _running_matrix().T)
-        return self.edge_potential[:-1, None] + inside
-
-    @cached_property
-    def log_scale(self):
-        return self.potential - self.problem.alpha * self.log_diffusion
-
-    @cached_property
-    def log_speed(self):
-        return -self.potential - (1 - self.problem.alpha) * self.log_diffusion
-
-    def potential_at(self, x):
-        """Φ at points (k,) inside the panels."""
-        k = np.clip(np.searchsorted(self.edges, x) - 1, 0, self.half.size - 1)
-        reach = (x - self.edges[k])[:, None] / 2
-        nodes = self.edges[k, None] + reach * (1 + _NODES)
-        return self.edge_potential[k] + reach[:, 0] * (self.problem.force(nodes) @ _WEIGHTS)
-
-    def log_panel_integrals(self, log_f):
-        peak = log_f.max(axis=1, keepdims=True)
-        return (peak + np.log(self.half * (np.exp(log_f - peak) @ _WEIGHTS[:, None])))[:, 0]
-
-    def log_integral(self, log_f):
-        return np.logaddexp.reduce(self.log_panel_integrals(log_f))
-
-    def log_scale_of(self, chosen):
-        """log of the scale of the chosen panels (a mask)."""
-        return np.logaddexp.reduce(self.log_panel_integrals(self.log_scale)[chosen])
-
-    def _running(self, matrix, before):
-        """log of: the integral of s over other panels (before) plus that within this panel."""
-        peak = self.log_scale.max(axis=1, keepdims=True)
-        inside = self.half * (np.exp(self.log_scale - peak) @ matrix.T)
-        inside = np.log(np.maximum(inside, np.finfo(float).tiny))
-        return np.logaddexp(before[:, None], peak + inside)
-
-    @property
-    def scale_from_left(self):
-        """log of the integral of s from the left end to each node."""
-        total = np.logaddexp.accumulate(self.log_panel_integrals(self.log_scale))
-        return self._running(_running_matrix(), np.concatenate([[-np.inf], total[:-1]]))
-
-    @property
-    def scale_to_right(self):
-        """log of the integral of s from each node to the right end."""
-        total = np.logaddexp.accumulate(self.log_panel_integrals(self.log_scale)[::-1])[::-1]
-        return self._running(_WEIGHTS - _running_matrix(), np.concatenate([total[1:], [-np.inf]]))
-
-
-def _converge(problem, log_quantity, left, right, points, rtol):
-    """log_quantity on panels and on twice the panels, until both agree to rtol."""
-    panels = _Panels(problem, _panel_edges(problem, left, right, points))
-    value = log_quantity(panels)
-    for _ in range(5):
-        middle = (panels.edges[:-1] + panels.edges[1:]) / 2
-        panels = _Panels(problem, np.sort(np.concatenate([panels.edges, middle])))
-        previous, value = value, log_quantity(panels)
-        difference = np.max(np.abs(value - previous))
-        if difference <= rtol:
-            return value
-    raise ArithmeticError(
-        f"quadrature must settle to rtol = {rtol:g}, but two refinements differ by "
-        f"{difference:.2g} with {len(panels.edges) - 1} panels; is there a kink or a jump that "
-        "SymPy's Piecewise, Abs, Max or Min does not show? else raise rtol"
-    )
-
-
-def _panel_edges(problem, left, right, points):
-    """Edges from the left to the right end, closed at breakpoints, tails cut where m vanishes."""
-    low, high = problem.landscape.box[0]
-    inner = [e for e in (left, right, *points) if e is not None]
-    low = min([low, *inner]) if left is None else left
-    high = max([high, *inner]) if right is None else right
-    stops = np.unique([low, high, *points, *problem.breakpoints(low, high)])
-    stops = stops[(low <= stops) & (stops <= high)]
-    apart = np.diff(stops) > 1e-12 * (high - low)
-    edges = _subdivide(problem, stops[np.concatenate([[True], apart])])
-    width = (high - low) / 16
-    if left is None:
-        edges = np.concatenate([_tail(problem, low, -width)[:-1], edges])
-    if right is None:
-        edges = np.concatenate([edges, _tail(problem, high, width)[1:]])
-    return edges
-
-
-def _subdivide(problem, edges):
-    """Halve panels until Φ changes by a few units at most within each."""
-    narrowest = 1e-13 * np.abs(edges).max()
-    while True:
-        panels = _Panels(problem, edges)
-        rise = panels.half * (problem.force(panels.nodes) @ _running_matrix().T)
-        steep = ~(np.ptp(rise, axis=1) <= _STEEPEST)
-        if not steep.any():
-            return edges
-        if panels.half[steep].min() < narrowest or len(edges) > 30_000:
-            x = edges[:-1][steep][0]
-            raise ArithmeticError(
-                f"L'/D is too steep to integrate near x = {x:.6g}, where D = "
-                f"{float(problem.diffusion(x)):.3g}: the noise nearly vanishes there, or the "
-                "walker starts too far up; give the noise a floor, or start lower"
-            )
-        edges = np.sort(np.concatenate([edges, (edges[:-1] + edges[1:])[steep] / 2]))
-
-
-def _tail(problem, edge, width):
-    """Edges from an outermost point outwards, until a negligible part of ∫m is left."""
-    edges, potential, peak = np.array([edge]), 0.0, -np.inf
-    outwards = width > 0
-    while abs(width) < _FARTHEST and potential > -1e4:
-        at = edges[-1] if outwards else edges[0]
-        try:
-            with np.errstate(all="ignore"):
-                panels = _Panels(problem, _subdivide(problem, np.sort([at, at + width])))
-        except ArithmeticError:
-            break
-        rise = panels.edge_potential[-1]
-        origin = potential if outwards else potential - rise
-        mass = panels.log_integral(panels.log_speed) - origin
-        pieces = (edges, panels.edges[1:]) if outwards else (panels.edges[:-1], edges)
-        edges = np.concatenate(pieces)
-        if mass < peak - _NEGLIGIBLE:
-            return edges
-        peak, potential = max(peak, mass), potential + (rise if outwards else -rise)
-        width *= 2 if abs(rise) < 4 * _STEEPEST else 1
-    raise ValueError(
-        f"the walkers must be held on the side without an absorbing end, but "
-        f"{problem.landscape.name} lets them drift towards {'+∞' if outwards else '−∞'} (the "
-        "stationary density has no finite integral, so the mean is infinite); give an absorbing "
-        "end there, or a wall with reflecting="
-    )
-
-
-def _reject_diffusion(x, d):
-    raise ValueError(
-        f"diffusion must be positive on the whole domain, got D({x:.6g}) = {d:.3g}; a walker "
-        "never passes a point without noise: give the noise a floor, or end the domain before"
-    )
-
-
-def _require_inside(start, left, right):
-    low = -np.inf if left is None else left
-    high = np.inf if right is None else right
+def _ends(start, lower, upper):
+    """The start and the ends as numbers, the start between them."""
+    if lower is None and upper is None:
+        raise ValueError(
+            "a first passage needs an absorbing end, got lower=None and upper=None; "
+            "give the point at which the walker counts as escaped"
+        )
+    start = _checks.number("start", start)
+    lower = None if lower is None else _checks.number("lower", lower)
+    upper = None if upper is None else _checks.number("upper", upper)
+    low, high = (-np.inf if lower is None else lower), (np.inf if upper is None else upper)
     if not low < start < high:
         raise ValueError(
-            f"start must lie strictly between the ends, got start={start} with {low} and {high}; "
-            "a walker that starts at or beyond an end has already left"
+            f"start must lie strictly between the ends, got start={start:g} with {low:g} and "
+            f"{high:g}; a walker that starts at or beyond an end has already left"
         )
-
-
-@lru_cache(maxsize=1)
-def _running_matrix():
-    """Row i integrates the interpolant of values at the nodes from −1 to node i."""
-    degree = np.arange(_ORDER)
-    values = np.polynomial.legendre.legvander(_NODES, _ORDER)  # P_k at the nodes
-    integrals = np.empty((_ORDER, _ORDER))
-    integrals[:, 0] = _NODES + 1
-    integrals[:, 1:] = (values[:, 2:] - values[:, :-2]) / (2 * degree[1:] + 1)
-    return integrals @ ((degree[:, None] + 0.5) * values[:, :-1].T * _WEIGHTS)
-
-
-@lru_cache(maxsize=128)
-def _switches(landscape, diffusion):
-    """Functions whose zeros are extremes of L or D or places where a formula changes."""
-    x = landscape.variables[0]
-    slope = landscape.gradient_expression[0]
-    formulas = [slope]
-    for expression in (landscape.expression, slope, diffusion):
-        for part in sp.preorder_traversal(expression):
-            if isinstance(part, (sp.Abs, sp.sign, sp.Heaviside)):
-                formulas.append(part.args[0])
-            elif isinstance(part, (sp.Max, sp.Min)):
-                formulas += [a - b for i, a in enumerate(part.args) for b in part.args[:i]]
-            elif isinstance(part, sp.core.relational.Relational):
-                formulas.append(part.lhs - part.rhs)
-    formulas = [f for f in dict.fromkeys(formulas) if f.has(x)]
-    return tuple(sp.lambdify(x, f, modules="numpy") for f in formulas)
+    return start, lower, upper

@@ -2,12 +2,14 @@ r"""The Fokker–Planck operator on a grid, in one and two dimensions.
 
 .. math:: \partial_t P = \nabla\cdot(P\,\nabla L) + \nabla\nabla : (D P)
 
-for a diagonal D in the Ito sense, and its relatives under the other conventions. With
+in the Ito sense, and for a diagonal D its relatives under the other conventions. With
 :math:`\Phi = \int \partial_i L / D_{ii}\,d\theta_i` along a grid line the current is
 :math:`J_i = -D_{ii}^{\alpha}\,e^{-\Phi}\,\partial_i(e^{\Phi} D_{ii}^{1-\alpha} P)`; between two
 nodes it is taken as constant (Scharfetter and Gummel, IEEE Transactions on Electron Devices 16, 64,
 1969). So probability is conserved, no density turns negative, and for constant D the stationary
-density is exp(−L/D) at the nodes. What is computed converges as the square of the spacing.
+density is exp(−L/D) at the nodes. What is computed converges as the square of the spacing, also
+where L has a kink or D jumps (a jump oblique to the grid: as the spacing). A full D is split into
+three directions with positive weights (:mod:`ddt_utils._grid`), so all of this holds for it too.
 
 This room shares nothing with the quadrature of :mod:`ddt_utils.exact` or the walkers of
 :mod:`ddt_utils.simulate`; each is a check of the others.
@@ -18,13 +20,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import sympy as sp
 
+from ddt_utils import _checks, _grid, _rates
+from ddt_utils.limits import extrapolate
 from ddt_utils.noise import convention_exponent
 
-_GAUSS = np.polynomial.legendre.leggauss(4)
-_MOST = 2_000_000  # nodes
 _CELLS = {1: 400, 2: 80}  # of the coarsest grid that decay_rates uses
+_PATIENCE = 2e11  # products of numbers in an evolution: some minutes
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,19 +36,26 @@ class FokkerPlanck:
     Densities are arrays of the grid's shape; they are zero where the exit holds.
 
     Args:
+        landscape: whose operator it is.
         axes: the nodes of each variable, one increasing array per variable.
         volumes: the cell that belongs to each node, half as wide at a wall; shape of the grid.
         inside: the nodes that do not absorb, a mask of the grid's shape.
         matrix: sparse (inside nodes, inside nodes); acts on densities at ``inside``.
+        leak: the rate at which each inside node loses probability to the exit, shape
+            (inside nodes,).
         log_weight: logarithm of the density at the inside nodes for which all currents vanish, up
             to a constant; None where there is none.
+        mesh: the grid itself.
     """
 
+    landscape: object
     axes: tuple[np.ndarray, ...]
     volumes: np.ndarray
     inside: np.ndarray
     matrix: object
+    leak: np.ndarray
     log_weight: np.ndarray | None
+    mesh: object
 
     @property
     def points(self) -> tuple[np.ndarray, ...]:
@@ -54,16 +63,63 @@ class FokkerPlanck:
         return tuple(np.meshgrid(*self.axes, indexing="ij"))
 
     def point_mass(self, *location) -> np.ndarray:
-        """The density with all its probability at the node nearest to a location."""
-        pairs = zip(self.axes, location, strict=True)
+        """The density with all its probability at the node nearest to a location.
+
+        Args:
+            location: one coordinate per variable, inside the box and not on the exit.
+
+        Returns:
+            The density, shape of the grid.
+
+        Raises:
+            ValueError: a coordinate is no number or outside the box, or the node absorbs.
+        """
+        place = _checks.array("location", location, shape=(len(self.axes),))
+        for x, axis in zip(place, self.axes, strict=True):
+            _checks.number("location", x, least=axis[0], most=axis[-1], remedy="widen the box")
+        pairs = zip(self.axes, place, strict=True)
         node = tuple(int(np.argmin(np.abs(axis - x))) for axis, x in pairs)
         density = np.zeros(self.inside.shape)
         density[node] = 1 / self.volumes[node]
-        return density
+        return self._density(density)
 
     def average(self, values, density) -> float:
-        r"""The integral :math:`\int f P\,d\theta` of values f at the nodes over a density P."""
+        r"""The integral :math:`\int f P\,d\theta` of values f at the nodes over a density P.
+
+        Args:
+            values: f at :attr:`points`, or a number; broadcasts to the shape of the grid.
+            density: P, shape of the grid.
+
+        Returns:
+            The integral by the rule of trapezoids.
+        """
         return float(np.sum(values * density * self.volumes))
+
+    def probability(self, condition, density) -> float:
+        """How much of a density lies where a condition holds: the occupation of a well.
+
+        Args:
+            condition: a SymPy relational in the landscape's variables, or And/Or of such, or a
+                criterion of :mod:`ddt_utils.criterion`. A cell that its edge cuts counts in part.
+            density: shape of the grid.
+
+        Returns:
+            The probability; its error is of second order in the spacing.
+
+        Raises:
+            ValueError: no such condition, or a density of another shape.
+
+        Example:
+            >>> from ddt_utils import catalog, noise
+            >>> well = catalog.tilted_quartic(0.1)
+            >>> (x,) = well.variables
+            >>> operator = fokker_planck(well, noise.WhiteNoise(0.125), cells=400)
+            >>> round(operator.probability(x < 0, operator.stationary()), 3)
+            0.8
+        """
+        condition = self.landscape.exit_condition(condition)
+        part = _grid.share(self.landscape, condition, self.mesh)
+        return self.average(part, self._density(density))
 
     def evolve(self, density, times) -> np.ndarray:
         r"""The density at later times, by the exponential of the matrix: no time step.
@@ -74,24 +130,27 @@ class FokkerPlanck:
         that is, like t over the square of the spacing.
 
         Args:
-            density: at time zero, shape of the grid.
+            density: at time zero, shape of the grid; zero where the exit holds.
             times: zero or positive, increasing.
 
         Returns:
             Densities, one grid per time, shape (len(times), …).
 
         Raises:
-            ValueError: times that do not increase, or a density of another shape.
+            ValueError: times that are not finite or do not increase, or are so long that the cost
+                is no longer one of minutes; a density of another shape, or one on the exit.
         """
-        waits = np.diff(np.atleast_1d(np.asarray(times, dtype=float)), prepend=0.0)
-        if not np.all(waits >= 0):
+        times = _checks.array("times", times)
+        waits = np.diff(np.atleast_1d(times), prepend=0.0)
+        if times.ndim > 1 or not np.all(waits >= 0):
             raise ValueError(f"times must be zero or positive and increase, got {times}")
-        if np.shape(density) != self.inside.shape:
+        state, result = self._density(density)[self.inside], []
+        work = np.abs(self.matrix.diagonal()).max() * waits.sum() * self.matrix.nnz
+        if work > _PATIENCE:
             raise ValueError(
-                f"density must have the shape of the grid {self.inside.shape}, got "
-                f"{np.shape(density)}; evaluate it at operator.points"
+                f"an evolution to t = {waits.sum():g} needs {work:.1g} products of numbers on this "
+                "grid; use fewer cells, or for late times stationary() and decay_rates()"
             )
-        state, result = np.asarray(density, dtype=float)[self.inside], []
         for wait in waits:
             state = self._mixed(state, wait)
             result.append(self._on_grid(state))
@@ -116,6 +175,9 @@ class FokkerPlanck:
     def stationary(self) -> np.ndarray:
         """The density that no longer changes, normalised.
 
+        Returns:
+            The density, shape of the grid.
+
         Raises:
             ValueError: the grid has an exit, through which everything leaves in the end.
         """
@@ -137,6 +199,9 @@ class FokkerPlanck:
     def slowest_density(self) -> np.ndarray:
         """The density that decays as a whole, normalised: quasi-stationary in front of an exit.
 
+        Returns:
+            The density, shape of the grid.
+
         Raises:
             ValueError: the grid has no exit.
             ArithmeticError: two valleys leak at so nearly the same rate that none is the slowest.
@@ -157,87 +222,95 @@ class FokkerPlanck:
     def mean_first_passage_time(self) -> np.ndarray:
         r"""The mean time to the exit from every node: :math:`\mathcal{A}\,T = -1`, 0 on the exit.
 
+        Returns:
+            Times, shape of the grid.
+
         Raises:
             ValueError: the grid has no exit.
             ArithmeticError: the time is so long that rounding, which acts as a leak of 1e-16 of the
                 largest rate, would show in its fourth digit.
         """
+        return self.first_passage_moments(1)[0]
+
+    def first_passage_moments(self, count: int = 2) -> np.ndarray:
+        r"""The first moments of the time to the exit: :math:`\mathcal{A}\,M_n = -n\,M_{n-1}`.
+
+        The variance is ``moments[1] - moments[0] ** 2``.
+
+        Args:
+            count: how many moments.
+
+        Returns:
+            :math:`\langle T\rangle, \langle T^2\rangle, \dots` from every node, shape (count, …).
+
+        Raises:
+            ValueError: the grid has no exit, or ``count`` is no positive whole number.
+            ArithmeticError: as for :meth:`mean_first_passage_time`.
+        """
         self._require_exit()
+        count = _checks.whole("count", count, least=1)
         volume = self.volumes[self.inside]  # turns densities into probabilities
-        time = _factorised(-self.matrix.T)(volume) / volume
+        solve, moment, found = _factorised(-self.matrix.T), np.ones_like(volume), []
+        for n in range(1, count + 1):
+            moment = solve(n * volume * moment) / volume
+            found.append(self._on_grid(moment))
         leak = np.finfo(float).eps * np.abs(self.matrix.diagonal()).max()
-        if not 0 <= leak * np.abs(time).max() < 1e-4:
+        if not 0 <= leak * np.abs(found[0]).max() < 1e-4:
             raise ArithmeticError(
                 f"rounding leaks at a rate of {leak:.1g}, too near to the escape rate; use fewer "
                 "cells, decay_rates, or in one dimension exact.mean_first_passage_time"
             )
-        return self._on_grid(time)
+        return np.array(found)
 
     def decay_rates(self, count: int = 2) -> np.ndarray:
-        r"""The lowest eigenvalues of :math:`-\mathcal{A}^\dagger`, increasing, shape (count,).
+        r"""The lowest eigenvalues of :math:`-\mathcal{A}^\dagger`, increasing.
 
         Without an exit the first is zero. In one dimension they are squared singular values of a
         bidiagonal matrix, which bisection finds to full *relative* accuracy (Demmel and Kahan, SIAM
-        Journal on Scientific and Statistical Computing 11, 873, 1990), so that a barrier of 30 D
-        costs no digits. In two dimensions a rate is good to about 1e-16 of the largest one. Where
-        currents circulate, eigenvalues may be complex; the real parts are returned.
+        Journal on Scientific and Statistical Computing 11, 873, 1990). In two dimensions they are
+        quotients of sums over differences, good to about the square of 1e-16 times the largest
+        rate: a barrier of 40 D costs no digits. Where currents circulate, eigenvalues may be
+        complex; the real parts are returned.
+
+        Args:
+            count: how many.
+
+        Returns:
+            Rates, shape (count,), in units of 1/t.
+
+        Raises:
+            ValueError: ``count`` is no whole number from 1 to the number of inside nodes less four.
         """
-        if not 1 <= count <= self.matrix.shape[0] - 2:
-            raise ValueError(
-                f"count must lie between 1 and {self.matrix.shape[0] - 2}, the inside nodes less "
-                f"two, got {count}; use more cells"
-            )
-        if len(self.axes) == 1:
-            return self._chain_rates(count)
-        from scipy.sparse import diags
-        from scipy.sparse.linalg import eigs, eigsh
+        return self._rates(count)[0]
 
-        shift = -1e-13 * np.abs(self.matrix.diagonal()).max()
-        start = np.ones(self.matrix.shape[0])
-        if self.log_weight is None:
-            found = eigs(-self.matrix, k=count, sigma=shift, v0=start, return_eigenvectors=False)
-        else:
-            # in detailed balance the symmetric form has the links √(a_ij a_ji)
-            links = self.matrix - diags(self.matrix.diagonal())
-            links = links.multiply(links.T).sqrt()
-            form = (diags(-self.matrix.diagonal()) - links).tocsc()
-            found = eigsh(form, k=count, sigma=shift, v0=start, return_eigenvectors=False)
-        rates = np.sort(found.real)
-        if self.inside.all():
-            rates[0] = 0.0
-        return rates
-
-    def _chain_rates(self, count):
-        """Rates of the chains between absorbing nodes, each a path of nodes and of links."""
-        from scipy.linalg import eigvalsh_tridiagonal
-
+    def _rates(self, count):
+        """Rates, and how far rounding may have moved them."""
+        most = self.matrix.shape[0] - 4
+        count = _checks.whole("count", count, least=1, most=most, remedy="use more cells")
         volume = self.volumes[self.inside]
-        up = self.matrix.diagonal(-1) * volume[1:] / volume[:-1]
-        down = self.matrix.diagonal(1) * volume[:-1] / volume[1:]
-        lost = -self.matrix.diagonal()
-        where = np.flatnonzero(self.inside)
-        rates = []
-        for nodes in np.split(np.arange(len(where)), np.flatnonzero(np.diff(where) > 1) + 1):
-            first, last = nodes[0], nodes[-1]
-            roots = np.stack([up[first:last], down[first:last]], axis=1).ravel()
-            if where[first] > 0:
-                roots = np.r_[lost[first] - (up[first] if first < last else 0), roots]
-            if where[last] < self.inside.size - 1:
-                roots = np.r_[roots, lost[last] - (down[last - 1] if first < last else 0)]
-            closed = len(roots) == 2 * len(nodes) - 2
-            found = eigvalsh_tridiagonal(
-                np.zeros(len(roots) + 1),
-                np.sqrt(roots),
-                select="i",
-                select_range=(
-                    len(roots) + 1 - len(nodes) + closed,
-                    min(len(roots), len(roots) + count - len(nodes) + closed),
-                ),
-                lapack_driver="stebz",
-                tol=1e-290,
+        if len(self.axes) == 1:
+            up = self.matrix.diagonal(-1) * volume[1:] / volume[:-1]
+            down = self.matrix.diagonal(1) * volume[:-1] / volume[1:]
+            rates = _rates.chain_rates(self.inside, up, down, -self.matrix.diagonal(), count)
+            return rates, 1e-13 * rates
+        flow = self.matrix.multiply(volume[:, None]).multiply(1 / volume[None, :])
+        weight = None if self.log_weight is None else self.log_weight + np.log(volume)
+        return _rates.plane_rates(flow.tocsc(), self.leak, weight, count)
+
+    def _density(self, density):
+        """A density as an array, zero on the exit."""
+        density = _checks.array("density", density)
+        if density.shape != self.inside.shape:
+            raise ValueError(
+                f"density must have the shape of the grid {self.inside.shape}, got "
+                f"{density.shape}; evaluate it at operator.points"
             )
-            rates += [0.0] * closed + list(found**2)
-        return np.sort(rates)[:count]
+        if density[~self.inside].any():
+            raise ValueError(
+                "a density must be zero where the exit holds, since probability there has already "
+                "left; multiply it by operator.inside, and count what that takes away"
+            )
+        return density
 
     def _require_exit(self):
         if self.inside.all():
@@ -259,19 +332,24 @@ def fokker_planck(
 
     Args:
         landscape: in one or two dimensions.
-        noise: its D must be diagonal; it may depend on the state.
+        noise: its D may depend on the state; a full one that does is read in the Ito sense.
         cells: how many intervals each variable's side of the box has, an integer or one per
             variable. The ends of the box are nodes.
         box: one (low, high) per variable; by default the landscape's. Its sides are reflecting
             walls, so it should reach to where hardly any walker comes.
         exit: a criterion of :mod:`ddt_utils.criterion`, or a SymPy relational in the landscape's
-            variables, or And/Or of such. Nodes where it holds absorb; where its edge lies on nodes
-            the error is of second order in the spacing, elsewhere of first.
+            variables, or And/Or of such. Nodes where it holds absorb, and so do those on its edge
+            (to a millionth of a spacing), whether the relational is strict or not. Where the edge
+            lies on nodes the error is of second order in the spacing, elsewhere of first.
         convention: ``"ito"``, ``"stratonovich"`` or ``"isothermal"``.
 
+    Returns:
+        The operator.
+
     Raises:
-        ValueError: more than two variables, D not diagonal or not positive on the grid, an exit
-            that holds at no node or at all, unknown convention, or too many nodes.
+        ValueError: more than two variables, D not positive definite on the grid, a full D that
+            depends on the state under another convention than Ito's, an exit that holds at no node
+            or leaves fewer than four, unknown convention, or too many nodes.
 
     Example:
         >>> from ddt_utils import catalog, noise
@@ -283,42 +361,40 @@ def fokker_planck(
         >>> round(float(time[200]), 2), float(operator.axes[0][200])
         (41.03, -1.0)
     """
+    from scipy.sparse import coo_matrix
+
     alpha = convention_exponent(convention)
-    axes, spacing = _axes(landscape, cells, box)
-    shape = tuple(len(axis) for axis in axes)
-    points = np.meshgrid(*axes, indexing="ij")
+    mesh = _grid.Mesh.of(landscape, noise, cells, box)
     matrix = noise.diffusion_matrix(landscape)
-    if not matrix.is_diagonal():
-        raise ValueError(
-            f"D must be diagonal on a grid, got a full matrix for {landscape.name}; turn the "
-            "coordinates so that it is"
-        )
-    index = np.arange(np.prod(shape)).reshape(shape)
-    widths = [np.r_[0.5, np.ones(len(a) - 2), 0.5] * h for a, h in zip(axes, spacing, strict=True)]
-    volumes = widths[0] if len(axes) == 1 else np.multiply.outer(*widths)
+    index = np.arange(mesh.volumes.size).reshape(mesh.shape)
     rows, columns, rates, log_weight = [], [], [], None
-    for i, h in enumerate(spacing):
-        low = tuple(slice(None, -1) if j == i else slice(None) for j in range(len(axes)))
-        high = tuple(slice(1, None) if j == i else slice(None) for j in range(len(axes)))
-        start, end = index[low].ravel(), index[high].ravel()
-        rise, middle = _along(landscape, matrix, i, [p[low] for p in points], h)
-        at_nodes = _positive(landscape, matrix[i, i], points)
-        up = middle**alpha * at_nodes[low] ** (1 - alpha) * _bernoulli(rise) / h**2
-        down = middle**alpha * at_nodes[high] ** (1 - alpha) * _bernoulli(-rise) / h**2
-        # rates per probability; half cells at the walls exchange twice as fast
-        width = np.broadcast_to(
-            widths[i].reshape([-1 if j == i else 1 for j in range(len(axes))]) / h, shape
-        )
-        up, down = (up / width[low]).ravel(), (down / width[high]).ravel()
+    for first, last, up, down in _grid.links(landscape, noise, mesh, alpha):
+        start, end = index[first].ravel(), index[last].ravel()
         rows += [end, start, start, end]
         columns += [start, end, start, end]
-        rates += [up, down, -up, -down]
-        if len(axes) == 1:
-            log_weight = -np.r_[0, np.cumsum(rise)] - (1 - alpha) * np.log(at_nodes)
-    if len(axes) > 1 and not matrix.free_symbols and len(set(matrix.diagonal())) == 1:
-        log_weight = (-landscape.value(*points) / float(matrix[0, 0])).ravel()
-    return _assembled(
-        axes, volumes, _inside(landscape, exit, points), rows, columns, rates, log_weight
+        rates += [up.ravel(), down.ravel(), -up.ravel(), -down.ravel()]
+        if len(mesh.axes) == 1:  # up · P · volume is the same forth and back
+            log_weight = np.r_[0, np.cumsum(np.log(up) - np.log(down))]
+            log_weight -= np.log(mesh.volumes)
+    if len(mesh.axes) > 1 and matrix == matrix[0, 0] * matrix.eye(2) and not matrix.free_symbols:
+        log_weight = (-landscape.value(*mesh.points) / float(matrix[0, 0])).ravel()
+    inside = _grid.inside(landscape, exit, mesh)
+    volume, kept = mesh.volumes.ravel(), np.flatnonzero(inside)
+    rows, columns, rates = (np.concatenate(v) for v in (rows, columns, rates))
+    leak = np.zeros(volume.size)
+    leaving = inside.ravel()[columns] & ~inside.ravel()[rows]
+    np.add.at(leak, columns[leaving], rates[leaving])
+    rates = rates * volume[columns] / volume[rows]
+    whole = coo_matrix((rates, (rows, columns)), (volume.size,) * 2)
+    return FokkerPlanck(
+        landscape,
+        mesh.axes,
+        mesh.volumes,
+        inside,
+        whole.tocsr()[kept][:, kept].tocsc(),
+        leak[kept],
+        None if log_weight is None else log_weight[kept],
+        mesh,
     )
 
 
@@ -328,7 +404,8 @@ class DecayRates:
 
     Args:
         values: increasing, shape (count,), in units of 1/t.
-        errors: how much the last extrapolation changed each, shape (count,).
+        errors: how much the last extrapolation changed each (:func:`ddt_utils.limits.extrapolate`)
+            and what rounding may have changed, shape (count,).
     """
 
     values: np.ndarray
@@ -345,9 +422,19 @@ def decay_rates(
     noise weakens, to the sum of the two escape rates.
 
     Args:
-        landscape, noise, box, exit, convention: as for :func:`fokker_planck`.
+        landscape: as for :func:`fokker_planck`.
+        noise: as there.
         count: how many rates.
         cells: of the coarsest grid; by default 400 in one dimension, 80 by 80 in two.
+        box: as there.
+        exit: as there.
+        convention: as there.
+
+    Returns:
+        The rates, with errors.
+
+    Raises:
+        ValueError: as there; ``count`` is no whole number in range.
 
     Example:
         >>> from ddt_utils import catalog, noise
@@ -355,107 +442,17 @@ def decay_rates(
         >>> round(float(rates.values[1]), 6)
         0.056818
     """
-    cells = np.multiply(_CELLS.get(landscape.dimension, 1) if cells is None else cells, 1)
-    table = [
+    cells = _CELLS.get(landscape.dimension, 1) if cells is None else cells
+    cells = _checks.array("cells", cells)
+    found = [
         fokker_planck(
-            landscape,
-            noise,
-            cells=cells * 2**level,
-            box=box,
-            exit=exit,
-            convention=convention,
-        ).decay_rates(count)
+            landscape, noise, cells=cells * 2**level, box=box, exit=exit, convention=convention
+        )._rates(count)
         for level in range(3)
     ]
-    twice = [(4 * fine - coarse) / 3 for coarse, fine in zip(table, table[1:], strict=False)]
-    values = (16 * twice[1] - twice[0]) / 15
-    return DecayRates(values, np.abs(values - twice[1]))
-
-
-def _axes(landscape, cells, box):
-    """Nodes and spacing of every variable."""
-    if landscape.dimension > 2:
-        raise ValueError(
-            f"a grid needs one or two variables, {landscape.name} has {landscape.dimension}; "
-            "use simulate.first_passage"
-        )
-    box = np.array(landscape.box if box is None else box, dtype=float)
-    counts = np.broadcast_to(np.asarray(cells), (landscape.dimension,))
-    if box.shape != (landscape.dimension, 2) or not np.all(box[:, 0] < box[:, 1]):
-        raise ValueError(f"box must hold one (low, high) per variable, got {box.tolist()}")
-    if not (np.issubdtype(counts.dtype, np.integer) and np.all(counts >= 4)):
-        raise ValueError(f"cells must be integers of at least 4, got {cells}")
-    if np.prod(counts + 1.0) > _MOST:
-        raise ValueError(f"a grid may have {_MOST} nodes, got {cells} cells; use fewer")
-    axes = tuple(np.linspace(a, b, n + 1) for (a, b), n in zip(box, counts, strict=True))
-    return axes, (box[:, 1] - box[:, 0]) / counts
-
-
-def _along(landscape, matrix, i, starts, h):
-    """The change of Φ from each node to the next one of variable i, and D halfway."""
-
-    def moved(share):
-        return [p + share * h * (j == i) for j, p in enumerate(starts)]
-
-    middle = _positive(landscape, matrix[i, i], moved(0.5))
-    if not matrix[i, i].free_symbols:
-        return (landscape.value(*moved(1)) - landscape.value(*starts)) / middle, middle
-    slope, rise = landscape.gradient_expression[i], 0.0
-    for node, weight in zip(*_GAUSS, strict=True):
-        at = moved((1 + node) / 2)
-        force = landscape.evaluate((slope,), *at)[..., 0] / _positive(landscape, matrix[i, i], at)
-        rise = rise + weight / 2 * h * force
-    return rise, middle
-
-
-def _positive(landscape, expression, points):
-    """D at points, or an error where it is not positive."""
-    values = landscape.evaluate((expression,), *points)[..., 0]
-    if not np.all(values > 0):
-        worst = np.unravel_index(np.argmin(values), values.shape)
-        raise ValueError(
-            f"diffusion must be positive on the whole grid, got {values[worst]:.3g} at "
-            f"{[round(float(p[worst]), 6) for p in points]}; give the noise a floor"
-        )
-    return values
-
-
-def _inside(landscape, exit, points):
-    """The nodes that do not absorb."""
-    if exit is None:
-        return np.ones(points[0].shape, dtype=bool)
-    exit = landscape.exit_condition(exit)
-    inside = ~np.broadcast_to(sp.lambdify(landscape.variables, exit)(*points), points[0].shape)
-    if inside.all() or np.count_nonzero(inside) < 4:
-        raise ValueError(
-            f"exit must hold at some nodes and leave others inside, got {exit} on a box from "
-            f"{[float(p.min()) for p in points]} to {[float(p.max()) for p in points]}; "
-            "does the box reach the exit?"
-        )
-    return inside
-
-
-def _assembled(axes, volumes, inside, rows, columns, rates, log_weight):
-    """The operator on densities, without the absorbing nodes."""
-    from scipy.sparse import coo_matrix
-
-    volume = volumes.ravel()
-    rows, columns, rates = (np.concatenate(v) for v in (rows, columns, rates))
-    whole = coo_matrix(
-        (rates * volume[columns] / volume[rows], (rows, columns)), (volume.size,) * 2
-    )
-    kept = np.flatnonzero(inside)
-    matrix = whole.tocsr()[kept][:, kept].tocsc()
-    return FokkerPlanck(
-        axes, volumes, inside, matrix, None if log_weight is None else log_weight[kept]
-    )
-
-
-def _bernoulli(x):
-    """x / (exp(x) − 1), smooth through 0."""
-    small = np.abs(x) < 1e-5
-    safe = np.where(small, 1.0, np.clip(x, -700, 700))
-    return np.where(small, 1 - x / 2 + x**2 / 12, safe / np.expm1(safe))
+    rates, rounding = np.swapaxes(found, 0, 1)
+    limit = extrapolate([4, 2, 1], rates, powers=(2, 4))
+    return DecayRates(limit.value, limit.error + rounding.max(axis=0))
 
 
 def _factorised(matrix):

@@ -3,6 +3,9 @@ r"""A loss landscape, written once as a SymPy expression; everything else is gen
 The gradient :math:`\nabla L`, the Hessian :math:`H = \nabla\nabla L`, their NumPy and PyTorch
 functions and the LaTeX on a page all come from one expression, so no formula is typed
 twice and none can disagree with another.
+
+A landscape is also a promise to every other room, kept when it is made: on its box the loss is
+real, finite and continuous. A slope may jump; :attr:`Landscape.kinks` says where.
 """
 
 from __future__ import annotations
@@ -13,23 +16,29 @@ from functools import lru_cache
 import numpy as np
 import sympy as sp
 
+from ddt_utils import _checks, _sound
+from ddt_utils._expressions import Torch, derivative, numpy_function, value
+
 
 @dataclass(frozen=True)
 class Landscape:
-    r"""A loss :math:`L(\theta)` of n real variables.
+    r"""A loss :math:`L(\theta)` of n real variables: real, finite and continuous on its box.
 
     Args:
-        expression: the loss, a SymPy expression in ``variables`` and in nothing else; ``Piecewise``
-            is allowed.
+        expression: the loss, a SymPy expression in ``variables`` and in nothing else, built from
+            sums, products, powers, exp, log, sin, cos, tan, sinh, cosh, tanh, asinh, atan, Abs,
+            sign, Heaviside, Max, Min and Piecewise (conditions with <, <=, >, >=, And, Or; its last
+            branch for all other places).
         variables: the n coordinates, distinct real SymPy symbols.
         name: what the landscape is called in captions and error messages.
         box: one ``(low, high)`` per variable: the region that is plotted, searched and gridded.
             It does not bound the walkers.
 
     Raises:
-        TypeError: a variable is not a real symbol.
-        ValueError: the expression has other free symbols, a variable occurs twice, or the box is
-            not one finite interval per variable.
+        ValueError: a variable is not a real symbol or occurs twice; the expression has other
+            symbols or an unknown function; the box is not one finite interval per variable; in the
+            box the loss is not real (a root or logarithm of a negative number), not finite (a
+            pole), or jumps; in one dimension, its slope is infinite.
 
     Example:
         >>> import sympy as sp
@@ -39,6 +48,8 @@ class Landscape:
         x**3 - x
         >>> float(well.value(1.0))
         -0.25
+        >>> Landscape(sp.Max(x, -2 * x), (x,), name="wedge", box=((-2, 2),)).kinks
+        (0.0,)
     """
 
     expression: sp.Expr
@@ -47,12 +58,13 @@ class Landscape:
     box: tuple[tuple[float, float], ...]
 
     def __post_init__(self):
-        object.__setattr__(self, "expression", sp.sympify(self.expression))
-        object.__setattr__(self, "variables", tuple(self.variables))
-        object.__setattr__(self, "box", tuple((float(a), float(b)) for a, b in self.box))
+        variables = self.variables
+        if not isinstance(variables, (tuple, list, sp.Tuple)):
+            variables = (variables,)
+        object.__setattr__(self, "variables", tuple(variables))
         for variable in self.variables:
             if not (isinstance(variable, sp.Symbol) and variable.is_real):
-                raise TypeError(
+                raise ValueError(
                     f"variables must be real SymPy symbols, got {variable!r}; "
                     'write sympy.Symbol("x", real=True)'
                 )
@@ -61,19 +73,21 @@ class Landscape:
                 f"variables must be distinct and at least one, got {self.variables}; "
                 "name every coordinate once"
             )
+        if not isinstance(self.expression, (sp.Expr, int, float, np.number)):
+            raise ValueError(
+                f"expression must be a SymPy expression, got {self.expression!r}; write it with "
+                "sympy.Symbol, not as a text or a matrix"
+            )
+        object.__setattr__(self, "expression", sp.sympify(self.expression))
         unknown = self.expression.free_symbols - set(self.variables)
         if unknown:
             raise ValueError(
                 f"expression may use only the variables {self.variables}, got also {unknown}; "
                 "substitute numbers for parameters with expression.subs"
             )
-        if len(self.box) != self.dimension or not all(
-            np.isfinite(a) and np.isfinite(b) and a < b for a, b in self.box
-        ):
-            raise ValueError(
-                f"box must hold one finite (low, high) with low < high for each of the "
-                f"{self.dimension} variables, got {self.box}"
-            )
+        object.__setattr__(self, "box", _checked_box(self.box, self.dimension))
+        object.__setattr__(self, "name", str(self.name))
+        _sound.breaks(self.expression, self.variables, self.box, self.name)
 
     @property
     def dimension(self) -> int:
@@ -82,13 +96,46 @@ class Landscape:
 
     @property
     def gradient_expression(self) -> sp.ImmutableMatrix:
-        r""":math:`\nabla L` as a SymPy matrix of shape (n, 1)."""
+        r""":math:`\nabla L` as a SymPy matrix of shape (n, 1), wherever there is one.
+
+        Where a slope jumps it has one of the two values (``Piecewise``) or their mean (``Abs``,
+        ``Max``, ``Min``).
+        """
         return _gradient(self.expression, self.variables)
 
     @property
     def hessian_expression(self) -> sp.ImmutableMatrix:
-        r""":math:`\nabla\nabla L` as a SymPy matrix of shape (n, n)."""
+        r""":math:`\nabla\nabla L` as a SymPy matrix of shape (n, n), wherever there is one.
+
+        The delta function that a jump of the slope would add is left out.
+        """
         return _hessian(self.expression, self.variables)
+
+    @property
+    def switches(self) -> tuple[sp.Expr, ...]:
+        """Expressions g: the formula of the loss changes only where some g is zero."""
+        return _sound.switches(self.expression)
+
+    @property
+    def breaks(self) -> tuple[float, ...]:
+        """The places in the box where the formula of a one-dimensional loss changes, increasing.
+
+        Between two of them the loss has all derivatives.
+
+        Raises:
+            ValueError: the landscape has more than one variable.
+        """
+        self._require_line("breaks", "switches")
+        return _sound.breaks(self.expression, self.variables, self.box, self.name)
+
+    @property
+    def kinks(self) -> tuple[float, ...]:
+        """Those of the breaks at which the slope jumps.
+
+        Raises:
+            ValueError: the landscape has more than one variable.
+        """
+        return _kinks(self.expression, self.variables[0], self.box[0], self.breaks)
 
     def latex(self) -> str:
         """The loss in LaTeX, as it is displayed on a page."""
@@ -101,38 +148,66 @@ class Landscape:
             coordinates: n arrays or numbers that broadcast to one shape (...).
 
         Returns:
-            Losses, shape (...), float64.
+            Losses, shape (...), float64; NaN or infinite only outside the box.
 
         Raises:
-            ValueError: not one coordinate per variable, or a coordinate is NaN.
+            ValueError: not one coordinate per variable, or a coordinate is no finite number.
         """
         return self.evaluate((self.expression,), *coordinates)[..., 0]
 
     def gradient(self, *coordinates) -> np.ndarray:
-        """The gradient at points given as for :meth:`value`; shape (..., n)."""
+        """The gradient at points.
+
+        Args:
+            coordinates: as for :meth:`value`.
+
+        Returns:
+            Shape (..., n), float64.
+        """
         return self.evaluate(tuple(self.gradient_expression), *coordinates)
 
     def hessian(self, *coordinates) -> np.ndarray:
-        """The Hessian at points given as for :meth:`value`; shape (..., n, n)."""
+        """The Hessian at points.
+
+        Args:
+            coordinates: as for :meth:`value`.
+
+        Returns:
+            Shape (..., n, n), float64; infinite or NaN where a curvature is (|x|^(4/3) at 0).
+        """
         flat = self.evaluate(tuple(self.hessian_expression), *coordinates)
         return flat.reshape(flat.shape[:-1] + (self.dimension, self.dimension))
 
     def derivative(self, x, order: int = 1) -> np.ndarray:
-        """The derivative of that order of a one-dimensional loss; the shape of ``x``.
+        """A derivative of a one-dimensional loss.
+
+        Args:
+            x: places, any shape.
+            order: 0 for the loss, 1 for its slope, and so on.
+
+        Returns:
+            The shape of ``x``, float64.
 
         Raises:
-            ValueError: the landscape has more than one variable.
+            ValueError: the landscape has more than one variable, or the order is no whole number.
         """
-        if self.dimension != 1:
-            raise ValueError(
-                f"derivative needs one variable, {self.name} has {self.dimension}; "
-                "use gradient and hessian"
-            )
-        expression = _differentiate(self.expression, self.variables[0], order)
+        self._require_line("derivative", "gradient and hessian")
+        expression = self.expression
+        for _ in range(_checks.whole("order", order)):
+            expression = derivative(expression, self.variables[0])
         return self.evaluate((expression,), x)[..., 0]
 
     def torch_value(self, *coordinates):
-        """The loss as a differentiable PyTorch function of n tensors that broadcast to (...).
+        """The loss as a differentiable PyTorch function.
+
+        Args:
+            coordinates: n tensors that broadcast to one shape (...).
+
+        Returns:
+            A tensor of shape (...).
+
+        Raises:
+            ValueError: not one tensor per variable.
 
         Example:
             ``torch.func.grad(landscape.torch_value)(theta)`` is L′(θ) in one dimension.
@@ -140,47 +215,61 @@ class Landscape:
         import torch
 
         self._check_count(coordinates)
+        if not all(torch.is_tensor(c) for c in coordinates):
+            raise ValueError(
+                f"coordinates must be tensors, got {coordinates!r}; for numbers and arrays there "
+                "is value"
+            )
         shape = torch.broadcast_shapes(*(c.shape for c in coordinates))
-        value = _torch_function(self.expression, self.variables)(*coordinates)
+        at = dict(zip(self.variables, coordinates, strict=True))
+        found = value(self.expression, at, Torch(coordinates[0]))
         return (
-            value.expand(shape)
-            if torch.is_tensor(value)
-            else coordinates[0].new_full(shape, float(value))
+            found.expand(shape)
+            if torch.is_tensor(found)
+            else coordinates[0].new_full(shape, float(found))
         )
 
     def rescaled(self, sharpness) -> Landscape:
-        r"""The sharper landscape :math:`L(\sqrt{k}\,\theta)` with k = ``sharpness``.
+        r"""The sharper landscape :math:`L(\sqrt{k}\,\theta)`.
 
-        Every barrier stays, every Hessian eigenvalue is multiplied by k, and the box shrinks with
-        the landscape.
+        Args:
+            sharpness: k. Every barrier stays, every Hessian eigenvalue is multiplied by k, and the
+                box shrinks with the landscape.
+
+        Returns:
+            The landscape.
 
         Raises:
             ValueError: ``sharpness`` is not positive.
         """
-        if not sharpness > 0:
-            raise ValueError(f"sharpness must be positive, got {sharpness}; k = 1 changes nothing")
+        _checks.number("sharpness", sharpness, above=0, remedy="k = 1 changes nothing")
         root = sp.sqrt(sp.sympify(sharpness))
         scaled = self.expression.subs({v: root * v for v in self.variables}, simultaneous=True)
         box = tuple((a / float(root), b / float(root)) for a, b in self.box)
         return Landscape(scaled, self.variables, name=f"{self.name}, k = {sharpness}", box=box)
 
     def evaluate(self, expressions, *coordinates) -> np.ndarray:
-        """Any SymPy expressions in the variables, at points given as for :meth:`value`.
+        """Any SymPy expressions in the variables, at points.
 
         Args:
             expressions: a tuple of m SymPy expressions.
+            coordinates: as for :meth:`value`.
 
         Returns:
             Shape (..., m), float64.
+
+        Raises:
+            ValueError: not one coordinate per variable, or a coordinate is no finite number.
         """
         self._check_count(coordinates)
-        arrays = np.broadcast_arrays(*(np.asarray(c, dtype=float) for c in coordinates))
-        if any(np.isnan(a).any() for a in arrays):
-            raise ValueError(
-                f"coordinates must be numbers, got NaN for {self.name}; "
-                "mask missing points before evaluating"
+        arrays = np.broadcast_arrays(
+            *(
+                _checks.array(str(v), c, remedy=f"a place of {self.name} is made of numbers")
+                for v, c in zip(self.variables, coordinates, strict=True)
             )
-        values = _numpy_function(tuple(expressions), self.variables)(*arrays)
+        )
+        with np.errstate(all="ignore"):
+            values = numpy_function(tuple(expressions), self.variables)(*arrays)
         return np.stack([np.broadcast_to(v, arrays[0].shape) for v in values], -1).astype(float)
 
     def exit_condition(self, exit):
@@ -189,6 +278,9 @@ class Landscape:
         Args:
             exit: a SymPy relational in the variables, And/Or of such, or a criterion of
                 :mod:`ddt_utils.criterion`.
+
+        Returns:
+            The condition that holds outside.
 
         Raises:
             ValueError: it is none of these, or has other symbols.
@@ -214,71 +306,39 @@ class Landscape:
                 f"got {len(coordinates)}; write value(x, y), not value(points)"
             )
 
+    def _require_line(self, what, instead):
+        if self.dimension != 1:
+            raise ValueError(
+                f"{what} needs one variable, {self.name} has {self.dimension}; use {instead}"
+            )
+
+
+def _checked_box(box, dimension):
+    try:
+        pairs = tuple((_checks.number("low", a), _checks.number("high", b)) for a, b in box)
+    except (TypeError, ValueError):
+        pairs = ()
+    if len(pairs) != dimension or not all(a < b for a, b in pairs):
+        raise ValueError(
+            f"box must hold one finite (low, high) with low < high for each of the "
+            f"{dimension} variables, got {box!r}; in one dimension write ((low, high),)"
+        )
+    return pairs
+
+
+@lru_cache(maxsize=512)
+def _kinks(expression, variable, box, places):
+    return _sound.kinks(expression, variable, box, places)
+
 
 @lru_cache(maxsize=512)
 def _gradient(expression, variables):
-    return sp.ImmutableMatrix([sp.diff(expression, v) for v in variables])
+    return sp.ImmutableMatrix([derivative(expression, v) for v in variables])
 
 
 @lru_cache(maxsize=512)
 def _hessian(expression, variables):
-    return sp.ImmutableMatrix(sp.hessian(expression, variables))
-
-
-@lru_cache(maxsize=512)
-def _differentiate(expression, variable, order):
-    return sp.diff(expression, variable, order)
-
-
-@lru_cache(maxsize=512)
-def _numpy_function(expressions, variables):
-    return sp.lambdify(variables, expressions, modules="numpy", cse=True)
-
-
-@lru_cache(maxsize=128)
-def _torch_function(expression, variables):
-    import torch
-
-    def select(conditions, values, default=float("nan")):
-        """numpy.select for tensors, which SymPy's printer emits for a Piecewise."""
-        result = default
-        for condition, value in reversed(list(zip(conditions, values, strict=True))):
-            result = torch.where(torch.as_tensor(condition), value, result)
-        return result
-
-    names = {
-        "select": select,
-        "less": torch.lt,
-        "less_equal": torch.le,
-        "greater": torch.gt,
-        "greater_equal": torch.ge,
-        "nan": float("nan"),
-        "pi": float(np.pi),
-    }
-    functions = ("exp", "log", "sin", "cos", "tan", "tanh", "sinh", "cosh", "sqrt", "abs")
-    names.update({name: _lift(getattr(torch, name), getattr(np, name)) for name in functions})
-    printer = _torch_printer()
-    return sp.lambdify(variables, expression, modules=[names], printer=printer)
-
-
-def _lift(of_tensor, of_number):
-    """One function for tensors and for constants; a constant must not become a float32 tensor."""
-    import torch
-
-    return lambda v: of_tensor(v) if torch.is_tensor(v) else float(of_number(v))
-
-
-def _torch_printer():
-    from sympy.printing.numpy import NumPyPrinter
-
-    class Printer(NumPyPrinter):
-        """SymPy's NumPy printer without module names; the names are PyTorch's."""
-
-        _module = ""
-
-        def _module_format(self, fqn, register=True):
-            return super()._module_format(fqn, register).rsplit(".", 1)[-1]
-
-    return Printer(
-        {"fully_qualified_modules": False, "inline": True, "allow_unknown_functions": True}
-    )
+    slopes = _gradient(expression, variables)
+    n = len(variables)
+    upper = {(i, j): derivative(slopes[i], variables[j]) for j in range(n) for i in range(j + 1)}
+    return sp.ImmutableMatrix(n, n, lambda i, j: upper[min(i, j), max(i, j)])

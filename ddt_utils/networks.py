@@ -1,125 +1,66 @@
-r"""Small models as pure functions of one flat parameter vector, for one network or many at once.
+"""Small models: regressions, and networks of a few layers; each is a :class:`.Model`.
 
-A parameter vector :math:`\theta` has shape (n,); leading dimensions are replicas, so that one call
-on shape (R, n) is R networks side by side, each on its own minibatch. Everything is differentiable
-and works under ``torch.func``. Targets are classes (whole numbers) for cross entropy and real
-numbers for squared loss.
+Targets are classes (whole numbers from 0) for cross entropy and real numbers for squared loss.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
-from ddt_utils import streams
+from ddt_utils import _checks, _layers
+from ddt_utils.model import Model
 
-
-@dataclass(frozen=True)
-class Model:
-    """A model: its parameter blocks, its outputs and the loss of a sample.
-
-    Args:
-        name: for messages and captions.
-        shapes: (name, shape) of each block of parameters, in the order of the flat vector.
-        forward: (blocks by name, inputs (..., B, d)) → outputs (..., B, k).
-        criterion: (outputs (..., B, k), targets (..., B)) → losses (..., B).
-        scales: standard deviation of the initial values of each block, 0 for zeros.
-    """
-
-    name: str
-    shapes: tuple[tuple[str, tuple[int, ...]], ...]
-    forward: Callable
-    criterion: Callable
-    scales: tuple[float, ...]
-
-    @property
-    def size(self) -> int:
-        """The number n of parameters."""
-        return sum(math.prod(shape) for _, shape in self.shapes)
-
-    def blocks(self, theta) -> dict:
-        """The parameter blocks of θ, shape (..., n), by name; each keeps the leading dimensions."""
-        if theta.shape[-1] != self.size:
-            raise ValueError(
-                f"{self.name} has {self.size} parameters, got a vector of {theta.shape[-1]}"
-            )
-        # one split, whose gradient is one concatenation; slices would each fill a whole vector
-        parts = theta.split([math.prod(shape) for _, shape in self.shapes], -1)
-        named = zip(self.shapes, parts, strict=True)
-        return {name: part.reshape(*theta.shape[:-1], *shape) for (name, shape), part in named}
-
-    def outputs(self, theta, x):
-        """What the model says of inputs x, shape (..., B, d); shape (..., B, k)."""
-        return self.forward(self.blocks(theta), x)
-
-    def sample_losses(self, theta, x, y):
-        """The loss of each sample, shape (..., B)."""
-        return self.criterion(self.outputs(theta, x), y)
-
-    def loss(self, theta, x, y):
-        """The loss averaged over the samples, shape (...)."""
-        return self.sample_losses(theta, x, y).mean(-1)
-
-    def accuracy(self, theta, x, y):
-        """The share of samples that are put into their class, shape (...)."""
-        out = self.outputs(theta, x)
-        guess = (out[..., 0] > 0).long() if out.shape[-1] == 1 else out.argmax(-1)
-        return (guess == y).double().mean(-1)
-
-    def initial(self, replicas: int, *, seed: int):
-        """Random parameters, normal with the scale of each block; tensor of shape (replicas, n).
-
-        Replica i of a seed is the same for any number of replicas.
-        """
-        import torch
-
-        scales = [
-            np.full(math.prod(s), c) for (_, s), c in zip(self.shapes, self.scales, strict=True)
-        ]
-        draws = [
-            streams.stream(seed, "initial", i).standard_normal(self.size) for i in range(replicas)
-        ]
-        return torch.from_numpy(np.array(draws) * np.concatenate(scales))
+__all__ = [
+    "Model", "convolutional", "diagonal_linear", "fully_connected", "linear", "logistic",
+    "quadratic", "softmax",
+]  # fmt: skip
 
 
 def logistic(features: int) -> Model:
-    r"""Logistic regression: the log-odds of class 1 are :math:`w\cdot x`, without an offset."""
-    return Model(
-        name=f"logistic regression of {features} features",
-        shapes=(("weight", (features, 1)),),
-        forward=_linear,
-        criterion=_binary_cross_entropy,
-        scales=(features**-0.5,),
-    )
+    r"""Logistic regression: the log-odds of class 1 are :math:`w\cdot x`, without an offset.
+
+    Args:
+        features: d.
+
+    Returns:
+        The model, of d parameters.
+    """
+    name = "logistic regression of {} features"
+    return _flat(name, features, 1, _layers.binary_cross_entropy, classes=2)
 
 
 def softmax(features: int, classes: int) -> Model:
     r"""Softmax regression: the scores of the classes are :math:`W^\top x`, without offsets.
 
     The same number added to all scores changes nothing, so the Hessian has ``features`` zero modes.
+
+    Args:
+        features: d.
+        classes: k, from 2.
+
+    Returns:
+        The model, of dk parameters.
     """
-    return Model(
-        name=f"softmax regression of {features} features and {classes} classes",
-        shapes=(("weight", (features, classes)),),
-        forward=_linear,
-        criterion=_cross_entropy,
-        scales=(features**-0.5,),
+    count = _checks.whole(
+        "classes", classes, least=2, remedy="for two, logistic has fewer parameters"
     )
+    name = f"softmax regression of {{}} features and {count} classes"
+    return _flat(name, features, count, _layers.cross_entropy, classes=count)
 
 
 def linear(features: int) -> Model:
-    r"""Linear regression with the squared loss :math:`\frac12(w\cdot x - y)^2`."""
-    return Model(
-        name=f"linear regression of {features} features",
-        shapes=(("weight", (features, 1)),),
-        forward=_linear,
-        criterion=_squared,
-        scales=(features**-0.5,),
-    )
+    r"""Linear regression with the squared loss :math:`\frac12(w\cdot x - y)^2`.
+
+    Args:
+        features: d.
+
+    Returns:
+        The model, of d parameters.
+    """
+    return _flat("linear regression of {} features", features, 1, _layers.squared)
 
 
 def diagonal_linear(features: int) -> Model:
@@ -128,12 +69,19 @@ def diagonal_linear(features: int) -> Model:
     It interpolates wherever linear regression does, on whole manifolds of minima; at a loss of
     zero the Hessian is :math:`\frac4m A^\top X^\top X A` with :math:`A = (\mathrm{diag}\,u,
     -\mathrm{diag}\,v)`.
+
+    Args:
+        features: d.
+
+    Returns:
+        The model, of 2d parameters.
     """
+    count = _checks.whole("features", features, least=1)
     return Model(
-        name=f"diagonal linear network of {features} features",
-        shapes=(("u", (features,)), ("v", (features,))),
-        forward=_diagonal,
-        criterion=_squared,
+        name=f"diagonal linear network of {count} features",
+        shapes=(("u", (count,)), ("v", (count,))),
+        forward=_layers.diagonal,
+        output_loss=_layers.squared,
         scales=(0.5, 0.5),
     )
 
@@ -147,27 +95,31 @@ def fully_connected(
         widths: of the layers, inputs and outputs included, for example (10, 16, 2). One output and
             cross entropy is a binary classifier.
         activation: ``"tanh"`` or ``"relu"``, after every layer but the last.
-        loss: ``"cross entropy"`` or ``"squared"``, the latter for one output.
+        loss: ``"cross entropy"``, or, for one output, ``"squared"``.
+
+    Returns:
+        The model.
 
     Raises:
         ValueError: fewer than two widths, or an unknown activation or loss.
     """
-    widths = tuple(int(w) for w in widths)
-    if len(widths) < 2 or min(widths) < 1:
-        raise ValueError(f"widths need inputs and outputs, all positive, got {widths}")
-    if activation not in ("tanh", "relu"):
-        raise ValueError(f"activation must be 'tanh' or 'relu', got {activation!r}")
-    gain = math.sqrt(2.0) if activation == "relu" else 1.0
+    if isinstance(widths, str) or np.ndim(widths) != 1 or len(widths) < 2:
+        raise ValueError(
+            f"widths must be inputs, layers and outputs, such as (10, 16, 2), got {widths}"
+        )
+    widths = tuple(_checks.whole("widths", w, least=1) for w in widths)
+    _checks.choice("activation", activation, _layers.ACTIVATIONS)
     shapes, scales = [], []
     for i, (inside, outside) in enumerate(itertools.pairwise(widths)):
+        gain = math.sqrt(2.0) if i and activation == "relu" else 1.0
         shapes += [(f"weight{i}", (inside, outside)), (f"bias{i}", (outside,))]
-        scales += [(gain if i else 1.0) / math.sqrt(inside), 0.0]
+        scales += [gain / math.sqrt(inside), 0.0]
     return Model(
         name=f"fully connected {activation} network {'–'.join(map(str, widths))}",
         shapes=tuple(shapes),
-        forward=_Layers(len(widths) - 1, activation),
-        criterion=_loss_of(loss, widths[-1]),
+        forward=_layers.Layers(len(widths) - 1, activation),
         scales=tuple(scales),
+        **_loss_of(loss, widths[-1]),
     )
 
 
@@ -180,22 +132,26 @@ def convolutional(
 
     Args:
         side: of the picture.
-        classes: outputs.
+        classes: outputs; one output is a binary classifier.
         channels: of the convolution.
         kernel: side of the convolution's window.
         activation: ``"tanh"`` or ``"relu"``.
 
+    Returns:
+        The model.
+
     Raises:
         ValueError: a kernel that does not fit, or leaves a side that is not even.
     """
+    given = dict(side=side, classes=classes, channels=channels, kernel=kernel)
+    side, classes, channels, kernel = (_checks.whole(k, v, least=1) for k, v in given.items())
+    _checks.choice("activation", activation, _layers.ACTIVATIONS)
     inner = side - kernel + 1
-    if kernel < 1 or inner < 2 or inner % 2:
+    if inner < 2 or inner % 2:
         raise ValueError(
             f"side − kernel + 1 must be an even number from 2 on, got {inner} for side {side} and "
             f"kernel {kernel}"
         )
-    if activation not in ("tanh", "relu"):
-        raise ValueError(f"activation must be 'tanh' or 'relu', got {activation!r}")
     flat = channels * (inner // 2) ** 2
     return Model(
         name=f"convolutional {activation} network, {channels} channels of {kernel} × {kernel}",
@@ -205,9 +161,9 @@ def convolutional(
             ("weight1", (flat, classes)),
             ("bias1", (classes,)),
         ),
-        forward=_Convolution(side, kernel, activation),
-        criterion=_loss_of("cross entropy", classes),
+        forward=_layers.Convolution(side, kernel, activation),
         scales=(1 / kernel, 0.0, flat**-0.5, 0.0),
+        **_loss_of("cross entropy", classes),
     )
 
 
@@ -220,97 +176,46 @@ def quadratic(hessian) -> Model:
     Args:
         hessian: H, shape (n, n), symmetric.
 
+    Returns:
+        The model, of n parameters.
+
     Raises:
-        ValueError: H is not a symmetric square matrix.
+        ValueError: H is not a finite symmetric square matrix.
     """
-    matrix = np.array(hessian, dtype=float)
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not np.allclose(matrix, matrix.T):
+    matrix = _checks.array("hessian", hessian, shape=(None, None))
+    if matrix.shape[0] != matrix.shape[1] or not matrix.size or not np.allclose(matrix, matrix.T):
         raise ValueError(f"hessian must be a symmetric square matrix, got {matrix.tolist()}")
     return Model(
         name=f"quadratic loss of {len(matrix)} parameters",
         shapes=(("place", (len(matrix),)),),
-        forward=lambda blocks, x: blocks["place"][..., None, :] - x,
-        criterion=_Quadratic(matrix),
+        forward=_layers.displacement,
+        output_loss=_layers.Quadratic(matrix),
         scales=(1.0,),
     )
 
 
-@dataclass(frozen=True)
-class _Layers:
-    count: int
-    activation: str
-
-    def __call__(self, blocks, x):
-        for i in range(self.count):
-            x = x @ blocks[f"weight{i}"] + blocks[f"bias{i}"][..., None, :]
-            if i < self.count - 1:
-                x = getattr(x, self.activation)()
-        return x
-
-
-@dataclass(frozen=True)
-class _Convolution:
-    side: int
-    kernel: int
-    activation: str
-
-    def __call__(self, blocks, x):
-        """Windows as columns: a convolution is a product with the kernel."""
-        image = x.reshape(*x.shape[:-1], self.side, self.side)
-        windows = image.unfold(-2, self.kernel, 1).unfold(-2, self.kernel, 1)
-        inner = windows.shape[-3]
-        columns = windows.reshape(*x.shape[:-2], -1, self.kernel**2)  # (..., B·inner², kernel²)
-        maps = columns @ blocks["kernel"] + blocks["bias0"][..., None, :]
-        maps = getattr(maps, self.activation)()
-        half = inner // 2
-        maps = maps.reshape(*maps.shape[:-2], x.shape[-2], half, 2, half, 2, maps.shape[-1])
-        pooled = maps.mean((-4, -2)).flatten(-3)
-        return pooled @ blocks["weight1"] + blocks["bias1"][..., None, :]
-
-
-class _Quadratic:
-    def __init__(self, matrix):
-        self.matrix = matrix
-
-    def __call__(self, apart, targets):
-        import torch
-
-        matrix = torch.as_tensor(self.matrix, dtype=apart.dtype, device=apart.device)
-        return ((apart @ matrix) * apart).sum(-1) / 2
-
-
-def _linear(blocks, x):
-    return x @ blocks["weight"]
-
-
-def _diagonal(blocks, x):
-    return x @ (blocks["u"] ** 2 - blocks["v"] ** 2)[..., None]
-
-
-def _loss_of(loss, outputs):
-    if loss == "squared" and outputs == 1:
-        return _squared
-    if loss == "cross entropy":
-        return _binary_cross_entropy if outputs == 1 else _cross_entropy
-    raise ValueError(
-        f"loss must be 'cross entropy', or 'squared' with one output, got {loss!r} with {outputs}"
+def _flat(name, features, outputs, output_loss, classes=0):
+    """A model without hidden layers and offsets."""
+    count = _checks.whole("features", features, least=1)
+    return Model(
+        name=name.format(count),
+        shapes=(("weight", (count, outputs)),),
+        forward=_layers.linear,
+        output_loss=output_loss,
+        scales=(count**-0.5,),
+        classes=classes,
     )
 
 
-def _squared(out, y):
-    return (out[..., 0] - y) ** 2 / 2
-
-
-def _binary_cross_entropy(out, y):
-    import torch
-
-    wrong = out[..., 0] * (1 - 2 * y)  # log(1 + e^wrong), also far on the right side
-    return torch.logaddexp(wrong, torch.zeros_like(wrong))
-
-
-def _cross_entropy(out, y):
-    classes = y.long().expand(
-        out.shape[:-1]
-    )  # all replicas on the same samples, or each on its own
-    chosen = out.gather(-1, classes[..., None])[..., 0]
-    return out.logsumexp(-1) - chosen
+def _loss_of(loss, outputs):
+    """The loss of a network's outputs, and how many classes its targets number."""
+    _checks.choice("loss", loss, ("cross entropy", "squared"))
+    if loss == "squared" and outputs > 1:
+        raise ValueError(
+            f"loss must be 'cross entropy', or 'squared' with one output, got {outputs}"
+        )
+    if loss == "squared":
+        return dict(output_loss=_layers.squared)
+    if outputs == 1:
+        return dict(output_loss=_layers.binary_cross_entropy, classes=2)
+    return dict(output_loss=_layers.cross_entropy, classes=outputs)

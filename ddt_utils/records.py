@@ -4,29 +4,33 @@ A chapter writes such a run as a function and a list of cases. Usually :func:`la
 cases gave from ``ddt_utils/records/NAME.json``, where it stands with the device and the versions
 that made it. With ``DDT_FULL=1`` in the environment (or ``DDT_FULL=NAME``, for one record) the
 cases are computed again, on a GPU if there is one, and the file is written anew. A record is
-refused when the function, or anything of the chapter's that it uses, is no longer what made it.
+refused when the function is no longer what made it: its code, anything of the chapter's that it
+uses, or a room of the package that it reaches, see :mod:`ddt_utils.provenance`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
 import os
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from numbers import Number
 from pathlib import Path
-from types import CodeType, FunctionType, SimpleNamespace
 
 import numpy as np
+
+from ddt_utils import _files, provenance, streams
 
 FULL = "DDT_FULL"
 FOLDER = Path(__file__).resolve().parent / "records"
 _PACKAGES = ("numpy", "scipy", "torch", "numba", "scikit-learn")
+_PARTS = ("code", "numbers", "device", "versions", "seconds", "runs")
+_MANY = 64  # an array of more floats is kept as weighted sums
+_TYPED = 12  # digits that one types; a float with more was computed
+_ROUNDING, _SUMMED = 1e-8, 1e-10  # what processors may differ by: in a float, in sums of many
 
 
 @dataclass(frozen=True)
@@ -70,8 +74,13 @@ def larger(name: str, function: Callable, cases: Sequence[dict], *, folder=None)
         cases: keyword arguments, one dictionary per call.
         folder: where records are, by default in the package.
 
+    Returns:
+        What the cases gave, with what made it.
+
     Raises:
-        ValueError: no cases, or a record made by other code or for other cases.
+        ValueError: no cases, a file that is damaged, or a record made by other code, with other
+            numbers or for other cases. Two numbers of at most 12 digits, as one types them, must be
+            equal; a number that was computed may differ by 1e-8 of its size, as between processors.
         FileNotFoundError: there is no such record yet.
 
     Example:
@@ -86,23 +95,26 @@ def larger(name: str, function: Callable, cases: Sequence[dict], *, folder=None)
         >>> larger("squares", square, [dict(x=3)], folder=folder).results
         (9,)
     """
-    cases = [json.loads(json.dumps(case)) for case in cases]
+    cases = [_as_stored(case) for case in cases]
     if not cases or not all(isinstance(case, dict) for case in cases):
         raise ValueError(f"cases must be keyword arguments, one dictionary per call, got {cases}")
+    if not (isinstance(name, str) and name.replace("-", "").isalnum()):
+        raise ValueError(f"name must be words joined by hyphens, got {name!r}; it names a file")
     path = Path(folder or FOLDER) / f"{name}.json"
-    code = _digest(function)
+    code, numbers = provenance.origin({function.__name__: function})
+    made_of = {"code": code, "numbers": {key: _compact(v) for key, v in numbers.items()}}
     if wanted(name):
-        _make(path, function, cases, code)
+        _make(path, function, cases, made_of)
+    again = f"run this once with {FULL}={name} in the environment"
     if not path.exists():
-        raise FileNotFoundError(
-            f"there is no record {name!r} yet: run this once with {FULL}=1 in the environment"
-        )
-    stored = json.loads(path.read_text(encoding="utf-8"))
-    if stored["code"] != code or [run["case"] for run in stored["runs"]] != cases:
-        part = "code" if stored["code"] != code else "cases"
+        raise FileNotFoundError(f"there is no record {name!r} yet: {again}")
+    stored = _files.read_json(path, remedy=f"restore it, or {again}", keys=_PARTS)
+    other = _other(stored, made_of)
+    if not other and [run["case"] for run in stored["runs"]] != cases:
+        other = "cases"
+    if other:
         raise ValueError(
-            f"the record {name!r} was made by other {part} than this: restore it, or run this once "
-            f"with {FULL}=1 in the environment"
+            f"the record {name!r} was made by other {other} than this: restore it, or {again}"
         )
     return Record(
         name=name,
@@ -126,37 +138,51 @@ def device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _make(path, function, cases, code):
+def _make(path, function, cases, made_of):
     """Compute what is not there yet, and write the record."""
     from tqdm import tqdm
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part.json")
     extra = dict(device=device()) if "device" in inspect.signature(function).parameters else {}
-    head = dict(code=code, device=_machine(extra.get("device")), versions=_versions())
-    runs, seconds = [], 0.0
-    if part.exists():
-        kept = json.loads(part.read_text(encoding="utf-8"))
-        if all(kept[key] == value for key, value in head.items()):
-            runs, seconds = kept["runs"], kept["seconds"]
-    runs = [run for run in runs if run["case"] in cases]
+    head = made_of | dict(device=_machine(extra.get("device")), versions=_versions())
+    runs, seconds = _begun(part, head, cases)
     done = [run["case"] for run in runs]
     for case in tqdm([case for case in cases if case not in done], desc=path.stem):
         begin = time.perf_counter()
         runs.append(dict(case=case, result=_plain(function(**case, **extra))))
         seconds += time.perf_counter() - begin
-        _write(part, head | dict(seconds=round(seconds, 1), runs=runs))
+        _files.write_json(part, head | dict(seconds=round(seconds, 1), runs=runs), indent=0)
     runs = [next(run for run in runs if run["case"] == case) for case in cases]
-    _write(path, head | dict(seconds=round(seconds, 1), runs=runs))
+    _files.write_json(path, head | dict(seconds=round(seconds, 1), runs=runs), indent=0)
     part.unlink(missing_ok=True)
 
 
-def _write(path, content):
-    """All of it or nothing: a torn file never stands under the record's name."""
-    text = json.dumps(content, indent=0, ensure_ascii=False) + "\n"
-    fresh = path.with_suffix(".new")
-    fresh.write_text(text, encoding="utf-8")
-    fresh.replace(path)
+def _begun(part, head, cases):
+    """The runs of a half-made record and their seconds; none if other code, or a kill, left it."""
+    try:
+        kept = _files.read_json(part, remedy="it is made again", keys=_PARTS)
+        same = kept["device"] == head["device"] and kept["versions"] == head["versions"]
+        if same and not _other(kept, head):
+            return [run for run in kept["runs"] if run["case"] in cases], float(kept["seconds"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        pass
+    return [], 0.0
+
+
+def _other(stored, made_of) -> str:
+    """What a record was made by that is not there now, as words; empty if it is the same."""
+    if stored["code"] != made_of["code"]:
+        return "code"
+    differs = _difference(stored["numbers"], made_of["numbers"])
+    return f"numbers ({differs})" if differs else ""
+
+
+def _as_stored(case):
+    """A case as JSON gives it back."""
+    try:
+        return json.loads(json.dumps(case))
+    except TypeError as error:
+        raise ValueError(f"cases must hold plain numbers, texts and lists, got {case}") from error
 
 
 def _plain(value):
@@ -189,60 +215,47 @@ def _versions():
     return found
 
 
-def _digest(function) -> str:
-    """A digest of a function and of all of the chapter's that it reaches.
-
-    Functions and classes count by their source, numbers and texts by their value, arrays by shape
-    and size, dataclasses by their fields.
-    """
-    parts, waiting, seen = [], [function], set()
-    while waiting:
-        thing = waiting.pop()
-        thing = inspect.unwrap(thing) if callable(thing) else thing
-        if id(thing) in seen:
-            continue
-        seen.add(id(thing))
-        if isinstance(thing, FunctionType) and _own(thing, function):
-            parts.append(inspect.getsource(thing))
-            waiting += _reached(thing)
-        elif isinstance(thing, type) and _own(thing, function):
-            waiting += [part for part in vars(thing).values() if isinstance(part, FunctionType)]
-        elif isinstance(thing, (Number, str)):
-            parts.append(_number(thing))
-        elif is_dataclass(thing) and not isinstance(thing, type):
-            waiting += [type(thing), *(getattr(thing, field.name) for field in fields(thing))]
-        elif isinstance(thing, SimpleNamespace):
-            waiting += vars(thing).values()
-        elif hasattr(thing, "shape") and hasattr(thing, "dtype"):
-            parts.append(_array(_plain(thing)))
-        elif isinstance(thing, (list, tuple, dict)):
-            waiting += [*thing.values(), *thing] if isinstance(thing, dict) else [*thing]
-    return hashlib.sha256("\0".join(sorted(parts)).encode()).hexdigest()[:16]
+def _difference(stored, found) -> str:
+    """The first of the numbers that a function uses which is not what it was; empty if none."""
+    for name in dict.fromkeys([*found, *stored]):
+        if name not in stored or name not in found:
+            return f"{name} is {'gone' if name in stored else 'new'}"
+        if not _same(stored[name], found[name]):
+            return f"{name} was {_short(stored[name])} and is {_short(found[name])}"
+    return ""
 
 
-def _own(thing, function) -> bool:
-    """Does it belong to the chapter, as the function does?"""
-    return thing.__module__ == function.__module__
+def _compact(values):
+    """Floats as a list; many of them as their size Σ|a| and four sums with fixed weights."""
+    if values.dtype.kind == "c":
+        values = np.stack([values.real, values.imag])
+    flat = np.asarray(values, dtype=float).ravel()
+    if flat.size <= _MANY:
+        return flat.tolist()
+    weights = streams.stream(0, "sums").uniform(-1, 1, (flat.size, 4))
+    return {"size": float(np.abs(flat).sum()), "sums": (flat @ weights).tolist()}
 
 
-def _reached(function):
-    """The values of the global names that a function mentions, nested functions included."""
-    names, waiting = set(), [function.__code__]
-    while waiting:
-        code = waiting.pop()
-        names |= set(code.co_names)
-        waiting += [const for const in code.co_consts if isinstance(const, CodeType)]
-    defaults = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
-    found = function.__globals__
-    return defaults + [found[name] for name in sorted(names) if name in found]
+def _same(one, other):
+    if isinstance(one, dict) and isinstance(other, dict):
+        pairs = zip([one["size"], *one["sums"]], [other["size"], *other["sums"]], strict=True)
+        return all(_equal(a, b) or abs(a - b) <= _SUMMED * one["size"] for a, b in pairs)
+    if not isinstance(one, list) or not isinstance(other, list) or len(one) != len(other):
+        return False
+    scale = max((abs(a) for a in one if np.isfinite(a)), default=0.0)
+    return all(_close(a, b, scale) for a, b in zip(one, other, strict=True))
 
 
-def _number(value) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else repr(value)
+def _close(a, b, scale):
+    """Are they one number, typed or computed? Beside larger ones a tiny one is rounding."""
+    typed = all(float(f"{v:.{_TYPED}g}") == v for v in (a, b))
+    return _equal(a, b) or (not typed and abs(a - b) <= _ROUNDING * max(abs(a), 1e-3 * scale))
 
 
-def _array(values) -> str:
-    array = np.asarray(values)
-    if array.dtype.kind not in "fiub":
-        return f"{array.dtype.kind}{array.shape}"
-    return f"{array.shape} {np.abs(array.astype(float)).sum():.5g}"
+def _equal(a, b):
+    return a == b or (a != a and b != b)
+
+
+def _short(kept):
+    values = kept["sums"] if isinstance(kept, dict) else kept
+    return ", ".join(f"{v:.12g}" for v in values[:3]) + (", …" if len(values) > 3 else "")

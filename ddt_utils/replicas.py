@@ -1,148 +1,27 @@
 r"""Replicas of a small network, trained side by side, each with a random stream of its own.
 
-R copies of a model are one tensor of shape (R, n), and one iteration moves them all. Replica i of a
-seed draws the same minibatches and the same noise whatever R is, however training is cut into
-pieces, and on any machine, because its random numbers come from a counter: Philox, keyed by (seed,
-i), read by blocks of iterations (Salmon et al., SC 2011).
+R copies of a model are one tensor of shape (R, n), and one iteration moves them all, by a rule of
+:mod:`ddt_utils.updates`. Replica i of a seed draws the same minibatches and the same noise whatever
+R is, however training is cut into pieces, and on any machine, because its random numbers come from
+a counter, keyed by seed and replica and read by blocks of iterations, see
+:mod:`ddt_utils.streams`.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from ddt_utils import _checks, streams
+from ddt_utils import _checks, _files, provenance, streams
 from ddt_utils.escape import CENSORED, DIVERGED, ESCAPED, EscapeTimes
+from ddt_utils.updates import SAMPLINGS, SGD, GaussianSGD, GradientDescent, Rule, sgld
 
+__all__ = [
+    "SAMPLINGS", "SGD", "GaussianSGD", "GradientDescent", "Replicas", "Rule", "sgld",
+]  # fmt: skip
 _FAR = 1e6  # a replica with a larger parameter has diverged
-_BLOCK = 64  # iterations whose random numbers are drawn together
-SAMPLINGS = ("replacement", "distinct", "epochs")
-
-
-@dataclass(frozen=True)
-class SGD:
-    r"""Minibatch SGD: :math:`v' = \beta v - \eta\hat g,\ \theta' = \theta + v'`.
-
-    Args:
-        learning_rate: η.
-        batch_size: B.
-        momentum: β in [0, 1); 0 is plain SGD.
-        sampling: ``"replacement"``: independent draws; ``"distinct"``: no sample twice in one
-            minibatch; ``"epochs"``: all samples in a new order each epoch, the rest of m/B left
-            out.
-
-    Raises:
-        ValueError: a number out of its range, or an unknown sampling.
-    """
-
-    learning_rate: float
-    batch_size: int
-    momentum: float = 0.0
-    sampling: str = "replacement"
-
-    def __post_init__(self):
-        _positive("learning_rate", self.learning_rate)
-        if not (self.batch_size == int(self.batch_size) and self.batch_size >= 1):
-            raise ValueError(f"batch_size must be a whole number from 1, got {self.batch_size}")
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f"momentum must lie in [0, 1), got {self.momentum}")
-        if self.sampling not in SAMPLINGS:
-            raise ValueError(f"sampling must be one of {SAMPLINGS}, got {self.sampling!r}")
-
-    def draws(self, samples, size):
-        """A function of (random generator, block) that draws the batches of a block, and how many
-        iterations a block has."""
-        batch = int(self.batch_size)
-        if batch > samples and self.sampling != "replacement":
-            raise ValueError(f"a minibatch of {batch} distinct samples needs more than {samples}")
-        if self.sampling == "epochs":
-            count = samples // batch
-            return lambda g: g.permutation(samples)[: count * batch].reshape(count, batch), count
-        if self.sampling == "distinct":
-            return lambda g: _distinct(g, samples, batch), _BLOCK
-        return lambda g: g.integers(0, samples, (_BLOCK, batch)), _BLOCK
-
-    def step(self, gradient, theta, velocity, draw):
-        """The new parameters and the new velocity; ``gradient(θ, indices)``."""
-        move = -self.learning_rate * gradient(theta, draw)
-        if self.momentum:
-            move = self.momentum * velocity + move
-        return theta + move, move
-
-
-@dataclass(frozen=True)
-class GaussianSGD:
-    r"""SGD with Gaussian noise of one covariance: :math:`\theta' = \theta - \eta(\nabla L + F\xi)`.
-
-    Args:
-        learning_rate: η.
-        factor: F with :math:`F F^\top = C`, the covariance of a minibatch gradient, shape (n, k);
-            for SGLD of diffusion D it is :math:`\sqrt{2D/\eta}` times the identity, see
-            :func:`sgld`.
-
-    Raises:
-        ValueError: η not positive, or F not a finite matrix.
-    """
-
-    learning_rate: float
-    factor: np.ndarray
-
-    def __post_init__(self):
-        _positive("learning_rate", self.learning_rate)
-        factor = np.asarray(self.factor, dtype=float)
-        if factor.ndim != 2 or not np.isfinite(factor).all():
-            raise ValueError(f"factor must be a finite matrix (n, k), got shape {factor.shape}")
-        object.__setattr__(self, "factor", factor)
-
-    def draws(self, samples, size):
-        """See :meth:`SGD.draws`."""
-        rows, count = self.factor.shape
-        if rows != size:
-            raise ValueError(f"factor needs {size} rows, one per parameter, got {rows}")
-        return lambda g: g.standard_normal((_BLOCK, count)), _BLOCK
-
-    def step(self, gradient, theta, velocity, draw):
-        """See :meth:`SGD.step`; the gradient is that of all samples."""
-        import torch
-
-        factor = torch.as_tensor(self.factor, dtype=theta.dtype, device=theta.device)
-        noise = draw.to(theta.dtype) @ factor.T
-        return theta - self.learning_rate * (gradient(theta, None) + noise), velocity
-
-
-def sgld(learning_rate: float, diffusion: float, size: int) -> GaussianSGD:
-    r"""Descent with white noise: :math:`\theta' = \theta - \eta\nabla L + \sqrt{2D\eta}\,\xi`.
-
-    Args:
-        learning_rate: η.
-        diffusion: D.
-        size: the number n of parameters.
-    """
-    _positive("diffusion", diffusion)
-    _positive("learning_rate", learning_rate)
-    return GaussianSGD(learning_rate, np.sqrt(2 * diffusion / learning_rate) * np.eye(size))
-
-
-@dataclass(frozen=True)
-class GradientDescent:
-    """Descent along the gradient of all samples, without noise."""
-
-    learning_rate: float
-
-    def __post_init__(self):
-        _positive("learning_rate", self.learning_rate)
-
-    def draws(self, samples, size):
-        """Nothing is drawn."""
-        return lambda g: np.zeros((_BLOCK, 0)), _BLOCK
-
-    def step(self, gradient, theta, velocity, draw):
-        """See :meth:`SGD.step`; the gradient is that of all samples."""
-        return theta - self.learning_rate * gradient(theta, None), velocity
+_KEPT = ("theta", "iteration", "status", "seen", "looked", "since", "asked")
 
 
 class Replicas:
@@ -155,17 +34,18 @@ class Replicas:
     Args:
         model: a :class:`ddt_utils.networks.Model`.
         x: inputs, shape (m, d).
-        y: targets, shape (m,).
-        rule: :class:`SGD`, :class:`GaussianSGD` or :class:`GradientDescent`.
+        y: targets, shape (m,): classes from 0, or real numbers, as the model says.
+        rule: :class:`.SGD`, :class:`.GaussianSGD`, :class:`.GradientDescent` or one's own.
         start: where every replica begins, shape (n,), or each, shape (R, n).
-        replicas: R, if ``start`` has shape (n,).
-        seed: any integer.
-        first: the number of the first replica, by which random streams are chosen.
+        replicas: R, if ``start`` has shape (n,); one by default.
+        seed: a whole number from 0 to 2⁶⁴ − 1.
+        first: the number of the first replica, by which random streams are chosen; from 0.
         device: of torch.
-        dtype: of the parameters, double precision by default.
+        dtype: of the parameters, ``torch.float64`` by default, or ``torch.float32``.
 
     Raises:
-        ValueError: shapes that do not fit, or numbers that are not finite.
+        ValueError: shapes that do not fit, numbers that are not finite, or targets that are not
+            what the model takes.
 
     Example:
         >>> import numpy as np
@@ -181,77 +61,110 @@ class Replicas:
     def __init__(
         self, model, x, y, rule, *, start, replicas=None, seed, first=0, device="cpu", dtype=None
     ):
+        """See the class."""
         import torch
 
-        self.model, self.rule, self.seed, self.first = model, rule, _checks.seed(seed), int(first)
-        like = dict(device=device, dtype=dtype or torch.float64)
-        self.x = torch.as_tensor(np.array(x, dtype=float), **like)
-        self.y = torch.as_tensor(np.array(y), device=device)
-        begin = torch.as_tensor(np.array(start, dtype=float), **like)
+        dtype = dtype or torch.float64
+        if dtype not in (torch.float64, torch.float32):
+            raise ValueError(f"dtype must be torch.float64 or torch.float32, got {dtype}")
+        try:
+            device = torch.device(device)
+        except (RuntimeError, TypeError) as error:
+            raise ValueError(f"device must be one of torch's, got {device!r}") from error
+        self.model, self.rule, self.seed = model, rule, _checks.seed(seed)
+        self.first = _checks.whole("first", first, most=2**63)
+        inputs = _checks.array("x", x, shape=(None, None), remedy="leave such samples out")
+        self.x = torch.as_tensor(inputs, dtype=dtype, device=device)
+        self.y = torch.as_tensor(model.targets(y, len(inputs)), device=device)
+        self.y = self.y.to(dtype) if self.y.is_floating_point() else self.y
+        begin = torch.as_tensor(_checks.array("start", start), dtype=dtype, device=device)
+        count = None if replicas is None else _checks.whole("replicas", replicas, least=1)
         if begin.ndim == 1:
-            begin = begin.expand(int(replicas or 1), -1)
-        if begin.ndim != 2 or begin.shape[1] != model.size or replicas not in (None, len(begin)):
+            begin = begin.expand(count or 1, -1)
+        if begin.ndim != 2 or begin.shape[1] != model.size or count not in (None, len(begin)):
             raise ValueError(
-                f"start must have shape ({model.size},), or ({replicas or 'R'}, {model.size}), got "
+                f"start must have shape ({model.size},), or ({count or 'R'}, {model.size}), got "
                 f"{tuple(np.shape(start))}"
             )
-        if self.x.ndim != 2 or self.y.shape != self.x.shape[:1] or not bool(begin.isfinite().all()):
-            raise ValueError(
-                f"x must have shape (m, d), y (m,), and all start values be finite, got "
-                f"{tuple(self.x.shape)} and {tuple(self.y.shape)}"
-            )
+        if not len(begin):
+            raise ValueError("start must have a row for each replica, got none")
         self.theta = begin.clone()
-        self.velocity = torch.zeros_like(self.theta)
+        self.state = rule.initial_state(self.theta)
         self.iteration = 0
+        self._start = begin.cpu().numpy().copy()
         self._draw, self._length = rule.draws(len(self.x), model.size)
         self._status = np.zeros(len(self.theta), np.int8)
         self._seen = np.zeros(len(self.theta), np.int64)
-        self._looked = 0
+        self._looked = self._since = 0  # iterations: of the last look, and when watching began
+        self._asked = ""  # the criterion that is watched, by its digest
         self._block = (-1, None, None)
 
     def __repr__(self):
+        """How many, of what, and how far."""
         return (
             f"{len(self.theta)} replicas of a {self.model.name} after {self.iteration} iterations"
         )
 
     def loss(self, theta=None):
-        """The loss over all samples of parameters (R, n), by default the replicas' own; (R,)."""
+        """The loss over all samples.
+
+        Args:
+            theta: parameters, shape (R, n); by default the replicas' own.
+
+        Returns:
+            A tensor of shape (R,).
+        """
         theta = self.theta if theta is None else theta
-        return self.model.loss(theta, self.x, self.y)
+        return self.model.trusted_losses(theta, self.x, self.y).mean(-1)
 
     def gradient(self, theta, indices=None):
-        """The gradient on the minibatches ``indices``, shape (R, B), or on all samples; (R, n)."""
+        """The gradient of the loss.
+
+        Args:
+            theta: parameters, shape (R, n).
+            indices: of the samples of each replica's minibatch, shape (R, B); by default all.
+
+        Returns:
+            A tensor of shape (R, n).
+        """
         import torch
 
         x, y = (self.x, self.y) if indices is None else (self.x[indices], self.y[indices])
         theta = theta.detach().requires_grad_()
-        (found,) = torch.autograd.grad(self.model.loss(theta, x, y).sum(), theta)
+        (found,) = torch.autograd.grad(self.model.trusted_losses(theta, x, y).mean(-1).sum(), theta)
         return found
 
     def run(self, iterations: int, *, every=None, observe: Callable | None = None, progress=False):
         """Train for some iterations.
 
         Args:
-            iterations: how many.
+            iterations: how many, from 0.
             every: call ``observe(self)`` before the first and after every so many iterations.
             observe: what to call; what it returns is kept in ``self.history``.
             progress: show a progress bar.
 
         Returns:
             The replicas themselves.
+
+        Raises:
+            ValueError: no such numbers.
         """
         from tqdm import trange
 
+        iterations = _checks.whole("iterations", iterations)
+        every = _checks.whole("every", 1 if every is None else every, least=1)
         self.history = [observe(self)] if observe else []
         alive = np.arange(len(self.theta))
         for done in trange(1, iterations + 1, disable=not progress):
             self._advance(alive)
-            if observe and done % (every or 1) == 0:
+            if observe and done % every == 0:
                 self.history.append(observe(self))
         return self
 
     def escape(self, criterion, *, max_iterations: int, every: int = 1, progress=False):
         r"""Train each replica until it has escaped.
+
+        Called again, it goes on: with a larger ``max_iterations``, also after :meth:`resume`.
 
         Args:
             criterion: what counts as escaped; ``criterion.outside(θ, loss)`` for parameters (R, n)
@@ -261,71 +174,107 @@ class Replicas:
             progress: show a progress bar.
 
         Returns:
-            :class:`ddt_utils.escape.EscapeTimes`, in units of t = learning rate × iterations. A
-            replica with a parameter beyond 1e6 in size has diverged and does not count as escaped.
+            :class:`ddt_utils.escape.EscapeTimes`, in units of t = learning rate × iterations,
+            counted, as ``max_iterations`` is, from the first call; training before it does not
+            count. A replica with a parameter beyond 1e6 in size has diverged and has not escaped.
 
         Raises:
-            ValueError: ``every`` or ``max_iterations`` below 1.
+            ValueError: ``every`` or ``max_iterations`` below 1, replicas that are outside when
+                watching begins, or another criterion than the one that is being watched.
         """
         from tqdm import tqdm
 
-        if every < 1 or max_iterations < 1:
-            raise ValueError(
-                f"every and max_iterations must be 1 or more, got {every} and {max_iterations}"
-            )
+        every = _checks.whole("every", every, least=1)
+        limit = _checks.whole("max_iterations", max_iterations, least=1)
+        self._watch(criterion)
         with tqdm(total=len(self.theta), disable=not progress, unit=" replicas") as bar:
             while True:
-                alive = np.flatnonzero(self._status == 0)
+                alive, done = np.flatnonzero(self._status == 0), self.iteration - self._since
                 bar.update(len(self.theta) - alive.size - bar.n)
-                at_rest = self.iteration % every == 0 or self.iteration >= max_iterations
+                at_rest = done % every == 0 or done >= limit
                 if alive.size and at_rest and self.iteration > self._looked:
                     self._look(criterion, alive)
-                elif not alive.size or self.iteration >= max_iterations:
+                elif not alive.size or done >= limit:
                     break
                 else:
                     self._advance(alive)
         status = np.where(self._status == 0, CENSORED, self._status).astype(np.int8)
-        eta = float(self.rule.learning_rate)
+        last = np.where(self._status == 0, self.iteration, self._seen)
         return EscapeTimes(
-            times=np.where(self._status == 0, self.iteration, self._seen) * eta,
+            times=(last - self._since) * float(self.rule.learning_rate),
             status=status,
             states=self.theta.cpu().numpy().copy(),
-            step=eta,
+            step=float(self.rule.learning_rate),
             bias_correction=f"none: looked at every {every} iterations",
         )
 
     def save(self, path) -> None:
-        """Write everything that training needs to go on."""
-        state = dict(theta=self.theta.cpu().numpy(), velocity=self.velocity.cpu().numpy())
-        state |= dict(iteration=self.iteration, status=self._status, seen=self._seen)
-        state |= dict(looked=self._looked)
-        with open(path, "wb") as file:
-            np.savez(file, digest=self._digest(), **state)
+        """Write everything that training needs to go on, all of it or nothing.
+
+        Args:
+            path: of the file, by custom with the ending ``.npz``; what is there is replaced.
+        """
+        numbers = (self._status, self._seen, self._looked, self._since, self._asked)
+        state = dict(zip(_KEPT, (self.theta.cpu().numpy(), self.iteration, *numbers), strict=True))
+        state |= {f"state {name}": part.cpu().numpy() for name, part in self.state.items()}
+        _files.write_arrays(path, state | dict(digest=self._digest()))
 
     def resume(self, path):
         """Go on from what :meth:`save` wrote, of replicas that were made with the same arguments.
+
+        Args:
+            path: of the file.
 
         Returns:
             The replicas themselves.
 
         Raises:
-            ValueError: the file belongs to another training.
+            ValueError: the file is damaged, or belongs to another training.
         """
         import torch
 
-        with np.load(Path(path)) as state:
-            if str(state["digest"]) != self._digest():
-                raise ValueError(
-                    f"{path} holds another training (model, data, rule, seed or replicas differ); "
-                    "make the replicas with the arguments that they had"
-                )
-            self.theta = torch.from_numpy(state["theta"]).to(self.theta.device)
-            self.velocity = torch.from_numpy(state["velocity"]).to(self.theta.device)
-            self.iteration = int(state["iteration"])
-            self._status, self._seen = state["status"], state["seen"]
-            self._looked = int(state["looked"])
+        names = [f"state {name}" for name in self.state]
+        kept = _files.read_arrays(
+            path,
+            remedy="resume from another copy, or train again from the beginning",
+            keys=("digest", *_KEPT, *names),
+        )
+        if str(kept["digest"]) != self._digest():
+            raise ValueError(
+                f"{path} holds another training (model, data, rule, start, seed, number of "
+                "replicas or the code of the package differ); make the replicas with the arguments "
+                "that they had"
+            )
+        like = dict(dtype=self.theta.dtype, device=self.theta.device)
+        self.theta = torch.from_numpy(kept["theta"]).to(**like)
+        self.state = {
+            name: torch.from_numpy(kept[f"state {name}"]).to(self.theta.device)
+            for name in self.state
+        }
+        self.iteration, self._looked, self._since = (
+            int(kept[name]) for name in ("iteration", "looked", "since")
+        )
+        self._status, self._seen, self._asked = kept["status"], kept["seen"], str(kept["asked"])
         self._block = (-1, None, None)
         return self
+
+    def _watch(self, criterion):
+        """Begin to watch for a criterion, or go on with the same one."""
+        asked = provenance.digest({"criterion": criterion})
+        if self._asked and asked != self._asked:
+            raise ValueError(
+                f"criterion must be the one that these replicas are watched for, got {criterion!r};"
+                " make new replicas to ask another question"
+            )
+        if not self._asked:
+            out = np.asarray(criterion.outside(self.theta, self.loss).cpu())
+            if out.any():
+                raise ValueError(
+                    f"replicas must begin inside, got {out.sum()} of {out.size} that are outside "
+                    f"already for {criterion!r}; start elsewhere, or ask for more"
+                )
+            self._looked = self._since = self.iteration
+            self._asked = asked
 
     def _look(self, criterion, alive):
         """Note which replicas have escaped or diverged."""
@@ -351,24 +300,27 @@ class Replicas:
             drawn = drawn[_rows(np.searchsorted(those, alive), drawn)]
             self._block = (number, alive, drawn)
         rows = _rows(alive, self.theta)
-        theta, velocity = self.rule.step(
-            self.gradient, self.theta[rows], self.velocity[rows], drawn[:, place]
+        old = {name: part[rows] for name, part in self.state.items()}
+        theta, state = self.rule.step(
+            self.gradient, self.theta[rows], old, drawn[:, place], self.iteration
         )
+        if state.keys() != old.keys():
+            raise ValueError(
+                f"a rule's step must return the state that it was given, {sorted(old)}, got "
+                f"{sorted(state)}; name all of it in initial_state"
+            )
         if alive.size < len(self.theta):
             theta = self.theta.index_copy(0, rows, theta)
-            velocity = self.velocity.index_copy(0, rows, velocity)
-        self.theta, self.velocity, self.iteration = theta, velocity, self.iteration + 1
+            state = {name: self.state[name].index_copy(0, rows, v) for name, v in state.items()}
+        self.theta, self.state, self.iteration = theta, state, self.iteration + 1
 
     def _stream(self, replica, block):
         """The random numbers of a replica for a block of iterations."""
         return streams.stream(self.seed, "training", self.first + int(replica), block)
 
     def _digest(self):
-        parts = [self.model.name, repr(self.rule), self.seed, self.first, tuple(self.theta.shape)]
-        found = hashlib.sha256(repr(parts).encode())
-        for tensor in (self.x, self.y):
-            found.update(tensor.cpu().numpy().tobytes())
-        return found.hexdigest()[:20]
+        parts = dict(model=self.model, rule=self.rule, seed=self.seed, first=self.first)
+        return provenance.digest(parts | dict(x=self.x, y=self.y, start=self._start))
 
 
 def _rows(numbers, like):
@@ -376,14 +328,3 @@ def _rows(numbers, like):
     import torch
 
     return slice(None) if numbers.size == len(like) else torch.from_numpy(numbers).to(like.device)
-
-
-def _distinct(generator, samples, batch):
-    """Minibatches without a sample twice, each set of samples as likely as any other."""
-    keys = generator.random((_BLOCK, samples))
-    return np.argpartition(keys, batch - 1, axis=1)[:, :batch]
-
-
-def _positive(name, value):
-    if not (np.isfinite(value) and value > 0):
-        raise ValueError(f"{name} must be positive and finite, got {value}")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ddt_utils import streams
+from ddt_utils import _checks, streams
 
 
 def top_eigenpairs(operator, *, count: int, seed: int, which: str = "LA"):
@@ -28,20 +28,20 @@ def top_eigenpairs(operator, *, count: int, seed: int, which: str = "LA"):
 
     Returns:
         Eigenvalues (count,), descending, and unit vectors (n, count), signed so that the largest
-        component is positive.
+        component is positive. Of an operator that is zero, zeros and the first directions.
 
     Raises:
         ValueError: the operator is no finite symmetric matrix, or ``count`` not from 1 to n − 1.
     """
     from scipy.sparse.linalg import eigsh
 
-    n = _side(operator)
-    if not 1 <= count < n:
-        raise ValueError(
-            f"count must be from 1 to n − 1 = {n - 1}, got {count}; for all eigenvalues take the "
-            "matrix and numpy.linalg.eigh"
-        )
+    operator, n = _operator(operator)
+    remedy = "for all eigenvalues take the matrix and numpy.linalg.eigh"
+    count = _checks.whole("count", count, least=1, most=n - 1, remedy=remedy)
+    _checks.choice("which", which, ("LA", "SA", "LM"))
     first = streams.stream(seed, "lanczos").standard_normal(n)
+    if not np.any(operator @ first):  # a random vector is mapped to zero: all are
+        return np.zeros(count), np.eye(n, count)
     values, vectors = eigsh(operator, k=count, which=which, v0=first)
     order = np.argsort(-values)
     return values[order], _signed(vectors[:, order])
@@ -52,7 +52,7 @@ class Estimate:
     """An average over random probes: its value and its standard error."""
 
     value: float
-    error: float
+    stderr: float
 
 
 def hutchinson_trace(operator, *, probes: int, seed: int) -> Estimate:
@@ -65,8 +65,12 @@ def hutchinson_trace(operator, *, probes: int, seed: int) -> Estimate:
         operator: A, symmetric, as for :func:`top_eigenpairs`.
         probes: how many random vectors, at least two.
         seed: of the random vectors.
+
+    Returns:
+        The trace and its standard error.
     """
-    found = [v @ (operator @ v) for v in _signs(_side(operator), probes, seed)]
+    operator, n = _operator(operator)
+    found = [v @ (operator @ v) for v in _signs(n, probes, seed)]
     return Estimate(float(np.mean(found)), float(np.std(found, ddof=1) / np.sqrt(probes)))
 
 
@@ -76,7 +80,7 @@ class SpectralDensity:
 
     grid: np.ndarray
     density: np.ndarray
-    error: np.ndarray
+    stderr: np.ndarray
 
 
 def spectral_density(
@@ -89,21 +93,26 @@ def spectral_density(
     falls with ``steps`` and is gone when ``steps`` reaches the number of distinct eigenvalues.
 
     Args:
-        operator, probes, seed: as for :func:`hutchinson_trace`.
+        operator: as for :func:`hutchinson_trace`.
         steps: Lanczos steps for each probe; as many vectors of size n are kept.
+        probes: as for :func:`hutchinson_trace`.
+        seed: as for :func:`hutchinson_trace`.
         grid: where the density is wanted, shape (k,).
         width: of the Gaussians, in units of the operator.
+
+    Returns:
+        The density with its standard error.
     """
-    grid = np.asarray(grid, dtype=float)
-    if not (np.isfinite(width) and width > 0):
-        raise ValueError(f"width must be positive and finite, got {width}; it is a curvature")
+    grid = _checks.array("grid", grid, shape=(None,))
+    width = _checks.number("width", width, above=0, remedy="it is a curvature")
+    operator, n = _operator(operator)
     found = []
-    for probe in _signs(_side(operator), probes, seed):
+    for probe in _signs(n, probes, seed):
         nodes, weights = lanczos(operator, probe, steps=steps)
         away = (grid[:, None] - nodes) / width
         found.append(np.exp(-(away**2) / 2) @ weights / (width * np.sqrt(2 * np.pi)))
-    error = np.std(found, axis=0, ddof=1) / np.sqrt(probes)
-    return SpectralDensity(grid, np.mean(found, axis=0), error)
+    stderr = np.std(found, axis=0, ddof=1) / np.sqrt(probes)
+    return SpectralDensity(grid, np.mean(found, axis=0), stderr)
 
 
 def lanczos(operator, start, *, steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -112,17 +121,28 @@ def lanczos(operator, start, *, steps: int) -> tuple[np.ndarray, np.ndarray]:
     Exact for polynomials f of degree below 2 ``steps`` (Golub and Meurant, *Matrices, Moments and
     Quadrature*, 2010). Every vector is orthogonalised twice against all before it. There are fewer
     nodes than steps where the vectors already span a space that A maps into itself.
+
+    Args:
+        operator: A, symmetric, as for :func:`top_eigenpairs`.
+        start: shape (n,), not zero.
+        steps: how many, from 1.
+
+    Returns:
+        Nodes and weights, each of shape (steps,) or shorter.
+
+    Raises:
+        ValueError: a start of another shape, or that is zero or not finite.
     """
     from scipy.linalg import eigh_tridiagonal
 
-    vector, size = np.asarray(start, dtype=float), np.linalg.norm(start)
-    if steps < 1 or vector.shape != (_side(operator),) or not 0 < size < np.inf:
-        raise ValueError(
-            f"lanczos needs a step or more and a start of shape ({_side(operator)},), finite and "
-            f"not zero, got {steps} steps and shape {vector.shape} of length {size}"
-        )
+    operator, n = _operator(operator)
+    steps = _checks.whole("steps", steps, least=1)
+    vector = _checks.array("start", start, shape=(n,))
+    size = np.linalg.norm(vector)
+    if not 0 < size < np.inf:
+        raise ValueError(f"start must have a direction, got a vector of length {size}")
     vector = vector / size
-    basis, diagonal, beside = np.empty((min(steps, len(vector)), len(vector))), [], []
+    basis, diagonal, beside = np.empty((min(steps, n), n)), [], []
     for k in range(len(basis)):
         basis[k] = vector
         image = operator @ vector
@@ -152,7 +172,15 @@ class Eigenbasis:
 
 
 def in_eigenbasis(matrix, hessian) -> Eigenbasis:
-    r""":math:`V^\top C V` for the eigenvectors V of a Hessian, the largest curvature first."""
+    r""":math:`V^\top C V` for the eigenvectors V of a Hessian, the largest curvature first.
+
+    Args:
+        matrix: C, symmetric, shape (n, n).
+        hessian: symmetric, of the same shape.
+
+    Returns:
+        The matrix in that basis, with the basis.
+    """
     matrix, hessian = _pair(matrix, hessian)
     values, vectors = np.linalg.eigh(hessian)
     vectors = _signed(vectors[:, ::-1])
@@ -176,7 +204,18 @@ class Proportionality:
 
 
 def proportionality(matrix, hessian) -> Proportionality:
-    """How far two symmetric matrices of shape (n, n), neither zero, are proportional."""
+    """How far two symmetric matrices are proportional.
+
+    Args:
+        matrix: C, shape (n, n), not zero.
+        hessian: H, of the same shape, not zero and with a trace.
+
+    Returns:
+        Three measures.
+
+    Raises:
+        ValueError: a matrix that is not finite and symmetric, or zero.
+    """
     matrix, hessian = _pair(matrix, hessian)
     product, squares = np.sum(matrix * hessian), (np.sum(matrix**2), np.sum(hessian**2))
     if not min(squares) > 0 or np.trace(hessian) == 0:
@@ -198,9 +237,16 @@ def subspace_overlap(first, second) -> float:
     (Gur-Ari, Roberts and Dyer, arXiv:1812.04754).
 
     Args:
-        first, second: bases of shapes (n, j) and (n, k), their columns independent.
+        first: a basis, shape (n, j), its columns independent.
+        second: another, shape (n, k).
+
+    Returns:
+        The overlap.
+
+    Raises:
+        ValueError: bases of other shapes, or columns that are not independent.
     """
-    first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    first, second = _checks.array("first", first), _checks.array("second", second)
     if not (first.ndim == second.ndim == 2 and len(first) == len(second)):
         raise ValueError(
             f"subspaces must be given as columns, (n, j) and (n, k), got {first.shape} and "
@@ -213,30 +259,38 @@ def subspace_overlap(first, second) -> float:
 
 
 def _pair(matrix, hessian):
-    pair = np.asarray(matrix, dtype=float), np.asarray(hessian, dtype=float)
-    if _side(pair[0]) != _side(pair[1]):
+    (one, _), (other, _) = _operator(_array(matrix)), _operator(_array(hessian))
+    if one.shape != other.shape:
         raise ValueError(
-            f"the matrices must have one shape (n, n), got {pair[0].shape} and {pair[1].shape}"
+            f"the matrices must have one shape (n, n), got {one.shape} and {other.shape}"
         )
-    return pair
+    return one, other
 
 
-def _side(operator):
-    shape = getattr(operator, "shape", ())
-    if len(shape) != 2 or shape[0] != shape[1]:
-        raise ValueError(f"operator must be a square matrix or LinearOperator, got shape {shape}")
-    a = operator if isinstance(operator, np.ndarray) else np.zeros((1, 1))
-    if not (np.isfinite(a).all() and np.allclose(a, a.T, rtol=1e-8, atol=1e-10 * abs(a).max())):
-        raise ValueError("a matrix must be finite and symmetric, got one that is not")
-    return shape[0]
+def _array(matrix):
+    return _checks.array("matrix", matrix, shape=(None, None))
+
+
+def _operator(operator):
+    """A ``LinearOperator`` as it is, anything else as a checked matrix; and n."""
+    known = hasattr(operator, "matvec")
+    matrix = operator if known else operator.toarray() if hasattr(operator, "toarray") else operator
+    if known and np.issubdtype(operator.dtype or float, np.complexfloating):
+        raise ValueError("operator must be real and symmetric, got a complex LinearOperator")
+    a = matrix if known else _checks.array("operator", matrix, remedy="give a square matrix")
+    if len(a.shape) != 2 or a.shape[0] != a.shape[1] or not a.shape[0]:
+        raise ValueError(f"operator must be a square matrix or LinearOperator, got shape {a.shape}")
+    if not known and not np.allclose(a, a.T, rtol=1e-8, atol=1e-10 * np.abs(a).max()):
+        raise ValueError("operator must be symmetric, got a matrix that is not; average A and Aᵀ")
+    return a, a.shape[0]
 
 
 def _signs(n, probes, seed):
     """Random vectors of ±1, one for each probe."""
-    if probes < 2:
-        raise ValueError(f"a standard error needs at least two probes, got {probes}")
+    remedy = "a standard error needs two probes"
     generator = streams.stream(seed, "probes")
-    return (generator.choice([-1.0, 1.0], n) for _ in range(probes))
+    count = _checks.whole("probes", probes, least=2, remedy=remedy)
+    return (generator.choice([-1.0, 1.0], n) for _ in range(count))
 
 
 def _signed(vectors):

@@ -9,15 +9,9 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
 from ddt_utils import catalog
-from ddt_utils.critical import (
-    connected_minima,
-    critical_points,
-    escape_direction,
-    minima,
-    minimum_energy_path,
-    saddles,
-)
+from ddt_utils.critical import critical_points, escape_direction, minima, saddles
 from ddt_utils.landscape import Landscape
+from ddt_utils.paths import connected_minima, minimum_energy_path
 
 x, y, z = sp.symbols("x y z", real=True)
 SURFACE = catalog.mueller_brown()
@@ -175,7 +169,7 @@ def test_a_guess_can_lead_over_the_other_pass():
 def test_what_cannot_be_answered_is_refused():
     for loss, variables in ((x**4, (x,)), ((x**2 + y**2 - 1) ** 2, (x, y))):
         well = Landscape(loss, variables, name="flat", box=((-2, 2),) * len(variables))
-        with pytest.raises(ValueError, match="Hessian without zero eigenvalue"):
+        with pytest.raises(ValueError, match="finite Hessian without zero eigenvalue"):
             critical_points(well)
     well = catalog.rotated_double_well()
     left, right = minima(well)
@@ -184,7 +178,7 @@ def test_what_cannot_be_answered_is_refused():
         minimum_energy_path(well, left, saddle)
     with pytest.raises(ValueError, match="different minima"):
         minimum_energy_path(well, left, left)
-    with pytest.raises(ValueError, match="images must be at least 10"):
+    with pytest.raises(ValueError, match="images must be a whole number, 10 or more"):
         minimum_energy_path(well, left, right, images=3)
     cliff = Landscape(x**3 - x + y**2, (x, y), name="cliff", box=((-1.5, 1.5), (-1, 1)))
     with pytest.raises(ValueError, match="a descent must end at a minimum in the box"):

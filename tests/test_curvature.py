@@ -241,11 +241,13 @@ def test_a_large_centre_costs_no_digits():
 def test_bad_input_is_refused(function):
     model, x, y = MODELS[0]
     theta = place(model)
-    with pytest.raises(ValueError, match=r"theta must have shape \(4,\).*got \(2, 4\)"):
+    with pytest.raises(
+        ValueError, match=r"theta must be an array of shape \(4\), got shape \(2, 4\)"
+    ):
         function(model, np.stack([theta, theta]), x, y)
-    with pytest.raises(ValueError, match=r"x and y must have shapes"):
+    with pytest.raises(ValueError, match=r"y must be an array of shape"):
         function(model, theta, x, y[1:])
-    with pytest.raises(ValueError, match=r"x and y must have shapes.*not empty"):
+    with pytest.raises(ValueError, match="x must not be empty"):
         function(model, theta, x[:0], y[:0])
     for bad in (np.nan, np.inf):
         with pytest.raises(ValueError, match="theta must be finite"):
@@ -254,6 +256,40 @@ def test_bad_input_is_refused(function):
             function(model, theta, np.where(x > 1, bad, x), y)
         with pytest.raises(ValueError, match="y must be finite"):
             function(model, theta, x, np.full(M, bad))
+    for theta_, x_, y_, name in ((1j * theta, x, y, "theta"), (theta, 1j * x, y, "x")):
+        with pytest.raises(ValueError, match=f"{name} must be an array of real numbers"):
+            function(model, theta_, x_, y_)
+    for bad in (-1, 1.5, "3"):
+        with pytest.raises(ValueError, match="chunk must be .*whole number, 1 or more"):
+            function(model, theta, x, y, chunk=bad)
+
+
+LABELS = [
+    (
+        networks.logistic(D),
+        2 * SIGNS - 1,
+        r"whole numbers from 0 to 1, got -1; give \(y \+ 1\) / 2",
+    ),
+    (networks.fully_connected((D, 3, 3)), CLASSES + 1, "got 3; give y − 1 for labels from 1"),
+    (networks.softmax(D, 3), CLASSES + 0.5, "from 0 to 2, got .*5; number the classes from 0"),
+    (networks.softmax(D, 3), CLASSES - 1, "got -1; number the classes from 0"),
+]
+
+
+@pytest.mark.parametrize("model, labels, message", LABELS)
+@pytest.mark.parametrize("function", [sample_gradients, gradient_covariance, hessian])
+def test_labels_that_are_no_classes_are_refused(function, model, labels, message):
+    with pytest.raises(ValueError, match=message):
+        function(model, place(model), X, labels)
+
+
+def test_whole_floats_and_truth_values_are_classes():
+    model = networks.softmax(D, 3)
+    found = hessian(model, place(model), X, CLASSES)
+    np.testing.assert_array_equal(found, hessian(model, place(model), X, CLASSES * 1.0))
+    model = networks.logistic(D)
+    found = sample_gradients(model, place(model), X, SIGNS)
+    np.testing.assert_array_equal(found, sample_gradients(model, place(model), X, SIGNS == 1))
 
 
 def test_a_loss_that_overflows_is_refused():
@@ -286,7 +322,7 @@ def test_a_matrix_that_would_not_fit_is_refused_and_its_operator_is_not():
 @pytest.mark.parametrize("shape", [(3,), (5, 2), (4, 2, 1), (4, 0)])
 def test_vectors_of_another_size_are_refused(shape):
     model, x, y = MODELS[0]
-    with pytest.raises(ValueError, match=r"vectors must be finite and of shape \(4,\)"):
+    with pytest.raises(ValueError, match=r"vectors must have shape \(4,\)"):
         hessian_vector_product(model, place(model), x, y, np.ones(shape))
 
 

@@ -255,7 +255,15 @@ def test_stationary_density_carries_no_current(convention):
     [
         (dict(upper=None), "needs an absorbing end"),
         (dict(start=0.5), "start must lie strictly between"),
-        (dict(start=float("nan")), "start must lie strictly between"),
+        (dict(start=float("nan")), "start must be a finite real number"),
+        (dict(start="-1"), "start must be a finite real number"),
+        (dict(start=[-1.0, -0.5]), "start must be a finite real number"),
+        (dict(start=1j), "start must be a finite real number"),
+        (dict(upper=True), "upper must be a finite real number"),
+        (dict(upper=float("inf")), "upper must be a finite real number"),
+        (dict(rtol="1e-3"), "rtol must be a finite real number"),
+        (dict(noise=0.1), "noise.WhiteNoise"),
+        (dict(landscape=3), "needs one dimension, 3 has none"),
         (dict(reflecting=-0.5), "between the wall and the absorbing end"),
         (dict(lower=-2, reflecting=-3), "needs a side without"),
         (dict(convention="hk"), "'isothermal', 'ito', 'stratonovich'"),
@@ -277,7 +285,7 @@ def test_errors_name_rule_and_remedy(change, message):
 
 
 def test_refuses_what_it_cannot_resolve():
-    hidden_jumps = StateDependentNoise(sp.Rational(1, 2) + sp.floor(x + sp.Rational(1, 3)) / 20)
+    hidden_jumps = StateDependentNoise(1 + sp.sinc(3e5 * sp.sin(x - sp.Rational(1, 3))) / 2)
     with pytest.raises(ArithmeticError, match="must settle"):
         mean_first_passage_time(catalog.quartic(), hidden_jumps, start=-1, upper=1)
     with pytest.raises(ArithmeticError, match="no float"):

@@ -39,9 +39,7 @@ def mutated(text, old, new):
 
 AMPLITUDE = "sp.sqrt(2 * dt) * factor[i, j] * z"
 TOP = "np.sum(np.log(np.abs(top))) - np.sum(np.log(bottom))"
-SHARES = "np.divide(path_fraction, curvature_minimum) + np.subtract(1, path_fraction) / depth"
-SWAPPED = "np.divide(path_fraction, depth) + np.subtract(1, path_fraction) / curvature_minimum"
-TURNED = "np.divide(np.subtract(1, path_fraction), curvature_minimum) + path_fraction / depth"
+SHARES, SWAPPED = "(_s / _Ha + (1 - _s) / _Hb)", "(_s / _Hb + (1 - _s) / _Ha)"
 EXACT_WELL = (
     "test_theory.py::"
     "test_sgd_escape_time_is_exact_in_the_piecewise_well_under_the_isothermal_convention"
@@ -89,7 +87,7 @@ MISTAKES = {
         EXACT_WELL,
     ),
     "Ito and isothermal exchanged in the quadrature": (
-        "exact.py",
+        "_panels.py",
         "self.alpha = convention_exponent(convention)",
         "self.alpha = 1 - convention_exponent(convention)",
         "test_exact.py::test_conventions_differ_in_the_prefactor_as_the_diffusion_does",
@@ -120,33 +118,53 @@ MISTAKES = {
         "test_first_passage_times_converge_to_quadrature_at_second_order[isothermal]",
     ),
     "minimum and saddle exchanged in Eyring-Kramers": (
-        "theory.py",
+        "theory/diffusion.py",
         TOP,
         "np.sum(np.log(bottom)) - np.sum(np.log(np.abs(top)))",
         "test_theory.py::test_eyring_kramers_in_one_dimension_is_kramers",
-        "test_theory.py::test_eyring_kramers_with_a_transverse_valley",
+        "test_theory.py::test_eyring_kramers_takes_the_whole_determinant_of_the_saddle",
+    ),
+    "the way down left out of the saddle's determinant": (
+        "theory/diffusion.py",
+        TOP,
+        "np.sum(np.log(np.abs(top[1:]))) - np.sum(np.log(bottom))",
+        "test_theory.py::test_eyring_kramers_takes_the_whole_determinant_of_the_saddle",
+        "test_theory.py::test_eyring_kramers_against_the_exact_time_in_a_stiff_valley",
     ),
     "minimum and saddle exchanged in the exponent of SGD": (
-        "theory.py",
+        "theory/sgd.py",
         SHARES,
         SWAPPED,
         EXACT_WELL,
     ),
-    "s for 1 - s in the exponent of SGD": ("theory.py", SHARES, TURNED, EXACT_WELL),
     "minimum and saddle exchanged in the prefactor of SGD": (
-        "theory.py",
-        "np.power(curvature_minimum, 1.0 - alpha) * depth**alpha",
-        "np.power(curvature_minimum, alpha) * depth ** (1.0 - alpha)",
+        "theory/sgd.py",
+        "(_Ha ** (1 - power) * _Hb**power)",
+        "(_Ha**power * _Hb ** (1 - power))",
         EXACT_WELL,
         PREFACTORS.format(0, "ito"),
         PREFACTORS.format(1, "isothermal"),
     ),
     "the ratio of the two noises turned over": (
-        "theory.py",
-        "power = 0.5 - convention_exponent(convention)",
-        "power = convention_exponent(convention) - 0.5",
+        "theory/diffusion.py",
+        "(_Db / _Da) ** (",
+        "(_Da / _Db) ** (",
         PREFACTORS.format(0, "ito"),
         PREFACTORS.format(1, "isothermal"),
+    ),
+    "the step's factor with one over C in the place of its square": (
+        "theory/sgd.py",
+        "_change / _D**2",
+        "_change / _D",
+        "test_theory.py::test_the_step_changes_the_time_by_a_factor_that_stays[left]",
+        "test_theory.py::test_the_factor_of_the_step_in_closed_form",
+    ),
+    "a formula whose page loses its 2": (
+        "theory/diffusion.py",
+        r".. math:: \tau = \frac{2 \pi}{\sqrt{L",
+        r".. math:: \tau = \frac{\pi}{\sqrt{L",
+        "test_theory.py::"
+        "test_the_docstring_writes_the_formula_that_is_computed[kramers_time-formulas0]",
     ),
     "one over B forgotten": (
         "noise.py",
@@ -162,16 +180,16 @@ MISTAKES = {
         "test_noise.py::test_minibatch_noise_is_the_covariance_over_all_minibatches[1-True-1]",
     ),
     "half the variance in the kicks of the discrete walker": (
-        "discrete.py",
+        "_walk.py",
         "return np.sqrt(2 * step * d)",
         "return np.sqrt(step * d)",
         "test_discrete.py::test_walkers_of_sgd_take_the_time[0.1]",
         "test_discrete.py::test_a_quadratic_valley_rests_with_the_width_of_the_discrete_walk",
     ),
     "a rate from u to v taken for one from v to u": (
-        "theory.py",
-        "flow = np.array(rates, dtype=float)",
-        "flow = np.array(rates, dtype=float).T",
+        "theory/valleys.py",
+        "finite=False, remedy=remedy))",
+        "finite=False, remedy=remedy)).T",
         "test_theory.py::test_two_valleys_of_a_chain_are_occupied_like_their_times",
         "test_theory.py::test_a_chain_is_balanced_and_keeps_its_digits",
     ),
@@ -721,7 +739,7 @@ GLUED = "application/papermill.record/text/plain"
         (TEXT, "predicted=1.0", "predicted=1.1"),
         (TEXT, "row = ", "row =  "),
         ("book/part/heights.json", "1.2", "1.3"),
-        ("ddt_utils/exact.py", "_ORDER = 16", "_ORDER = 17"),
+        ("ddt_utils/_panels.py", "_ORDER = 16", "_ORDER = 17"),
         ("ddt_utils/ledger.py", "LIMIT = 4.42", "LIMIT = 5"),
         (
             "ddt_utils/escape.py",
@@ -767,7 +785,7 @@ def test_a_notebook_of_another_text_is_stale(repository, right, wrong):
     [
         (TEXT, 'already = "here"', 'already = "there"'),
         ("ddt_utils/escape.py", "What a set of escape times says", "What escape times say"),
-        ("ddt_utils/theory.py", "import numpy as np\n", "import numpy as np\n\nmore = 1\n"),
+        ("ddt_utils/theory/sgd.py", "import numpy as np\n", "import numpy as np\n\nmore = 1\n"),
         ("requirements.txt", "pytest==", "pytest==0"),
     ],
     ids=["the set-up cell", "a docstring", "a room that is not reached", "a pin of a tool"],

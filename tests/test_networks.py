@@ -148,8 +148,8 @@ def test_initial_values_are_those_of_the_replica():
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: networks.fully_connected((3,)), "widths need inputs and outputs"),
-        (lambda: networks.fully_connected((3, 2), activation="gelu"), "or 'relu', got 'gelu'"),
+        (lambda: networks.fully_connected((3,)), "widths must be inputs, layers and outputs"),
+        (lambda: networks.fully_connected((3, 2), activation="gelu"), "one of .*, got 'gelu'"),
         (lambda: networks.fully_connected((3, 2), loss="squared"), "with one output"),
         (lambda: networks.convolutional(4, 2, kernel=4), "got 1 for side 4 and kernel 4"),
         (lambda: networks.convolutional(8, 2, activation="sin"), "got 'sin'"),

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections import deque
+import types
 
 import jupytext
 import notebooks
@@ -13,7 +13,8 @@ from ddt_utils import records
 
 FACTOR = 2.0
 SHIFT = np.array([1.0, 2.0])
-CALLS = deque()  # no list: what a function counts with is not what it is
+CALLS = types.ModuleType("json")  # known by its name: what a function counts with is not what it is
+CALLS.list = []
 
 
 class Shifted:
@@ -26,7 +27,7 @@ def helper(x):
 
 
 def run(x, device="nowhere"):
-    CALLS.append(x)
+    CALLS.list.append(x)
     if x == 13:
         raise KeyboardInterrupt
     return dict(values=helper(x), total=np.float64(x), where=device, pair=(1, 2))
@@ -38,20 +39,20 @@ CASES = [dict(x=1), dict(x=2)]
 @pytest.fixture
 def full(monkeypatch):
     monkeypatch.setenv("DDT_FULL", "1")
-    CALLS.clear()
+    CALLS.list.clear()
 
 
 @pytest.fixture
 def kept(full, tmp_path, monkeypatch):
     records.larger("squares", run, CASES, folder=tmp_path)
     monkeypatch.delenv("DDT_FULL")
-    CALLS.clear()
+    CALLS.list.clear()
     return tmp_path
 
 
 def test_a_record_is_read_as_it_was_made(kept):
     found = records.larger("squares", run, CASES, folder=kept)
-    assert not CALLS
+    assert not CALLS.list
     assert found.results[1] == dict(values=[6.0, 8.0], total=2.0, where="cpu", pair=[1, 2])
     assert found.cases == tuple(CASES)
     assert {"python", "numpy", "torch"} <= set(found.versions)
@@ -64,7 +65,7 @@ def test_only_named_records_are_made(tmp_path, monkeypatch):
     assert records.wanted("squares") and not records.wanted("square")
     monkeypatch.setenv("DDT_FULL", "0")
     assert not records.wanted("squares")
-    with pytest.raises(FileNotFoundError, match="DDT_FULL=1"):
+    with pytest.raises(FileNotFoundError, match="DDT_FULL=squares in the environment"):
         records.larger("squares", run, CASES, folder=tmp_path)
 
 
@@ -72,14 +73,19 @@ def test_only_named_records_are_made(tmp_path, monkeypatch):
     "name, value",
     [
         ("FACTOR", 3.0),
+        ("FACTOR", 2.0 + 1e-11),
         ("SHIFT", np.array([1.0, 2.5])),
+        ("SHIFT", np.array([2.0, 1.0])),
+        ("SHIFT", np.array([1.0, -2.0])),
+        ("SHIFT", np.array([[1.0, 2.0]])),
+        ("SHIFT", np.array([1, 2])),
         ("helper", lambda x: x),
         ("Shifted", type("Shifted", (), {"apply": lambda self, x: x, "__module__": __name__})),
     ],
 )
 def test_a_record_of_other_code_is_refused(kept, monkeypatch, name, value):
     monkeypatch.setitem(globals(), name, value)
-    with pytest.raises(ValueError, match="made by other code"):
+    with pytest.raises(ValueError, match="made by other (code|numbers)"):
         records.larger("squares", run, CASES, folder=kept)
 
 
@@ -88,25 +94,58 @@ def test_a_record_of_other_cases_is_refused(kept):
         records.larger("squares", run, CASES[:1], folder=kept)
 
 
-def test_cases_are_needed(tmp_path):
+def test_cases_are_needed_and_a_name(tmp_path):
+    for name in ("../squares", "", None, "a b"):
+        with pytest.raises(ValueError, match="words joined by hyphens"):
+            records.larger(name, run, CASES, folder=tmp_path)
+    with pytest.raises(ValueError, match="plain numbers"):
+        records.larger("squares", run, [dict(x={1})], folder=tmp_path)
     for none in ([], [3]):
         with pytest.raises(ValueError, match="one dictionary per call"):
             records.larger("squares", run, none, folder=tmp_path)
 
 
 def test_rounding_does_not_make_a_record_foreign(kept, monkeypatch):
-    monkeypatch.setitem(globals(), "SHIFT", SHIFT * (1 + 1e-12))
-    assert records.larger("squares", run, CASES, folder=kept).results
+    """The last digits of a computed number are the processor's; those of a typed one are not."""
+    for value in (SHIFT * (1 + 1e-12), np.array([1.0, 2 + 3e-16])):
+        monkeypatch.setitem(globals(), "SHIFT", value)
+        assert records.larger("squares", run, CASES, folder=kept).results
+    for value in (SHIFT * (1 + 3e-8), SHIFT + 1e-9):
+        monkeypatch.setitem(globals(), "SHIFT", value)
+        with pytest.raises(ValueError, match=r"numbers \(SHIFT was 1, 2 and is 1\.0"):
+            records.larger("squares", run, CASES, folder=kept)
+
+
+LONG = np.sqrt(np.arange(1000.0)).reshape(20, 50)
+
+
+def of_long(x):
+    return float(x * LONG.sum())
+
+
+def test_one_entry_of_a_long_array_is_seen_and_its_rounding_is_not(full, tmp_path, monkeypatch):
+    records.larger("long", of_long, [dict(x=1)], folder=tmp_path)
+    monkeypatch.delenv("DDT_FULL")
+    monkeypatch.setitem(globals(), "LONG", np.nextafter(LONG, 9))
+    assert records.larger("long", of_long, [dict(x=1)], folder=tmp_path).results
+    swapped, moved, turned = LONG.copy(), LONG.copy(), LONG.copy()
+    swapped[3, 7], swapped[3, 8] = LONG[3, 8], LONG[3, 7]
+    moved[11, 2] *= 1 + 1e-5
+    turned[0, 5] *= -1
+    for other in (swapped, moved, turned, LONG[:, ::-1], LONG.reshape(50, 20), -LONG):
+        monkeypatch.setitem(globals(), "LONG", other)
+        with pytest.raises(ValueError, match="made by other (code|numbers)"):
+            records.larger("long", of_long, [dict(x=1)], folder=tmp_path)
 
 
 def test_an_interrupted_run_goes_on_where_it_stopped(full, tmp_path):
     cases = [dict(x=1), dict(x=2), dict(x=13)]
     with pytest.raises(KeyboardInterrupt):
         records.larger("squares", run, cases, folder=tmp_path)
-    assert [*CALLS] == [1, 2, 13] and not (tmp_path / "squares.json").exists()
+    assert CALLS.list == [1, 2, 13] and not (tmp_path / "squares.json").exists()
     cases[2] = dict(x=3)
     found = records.larger("squares", run, cases, folder=tmp_path)
-    assert [*CALLS] == [1, 2, 13, 3]
+    assert CALLS.list == [1, 2, 13, 3]
     assert [result["total"] for result in found.results] == [1.0, 2.0, 3.0]
 
 
@@ -116,9 +155,47 @@ def test_what_was_begun_on_another_machine_is_begun_again(full, tmp_path):
         records.larger("squares", run, cases, folder=tmp_path)
     part = tmp_path / "squares.part.json"
     part.write_text(json.dumps(json.loads(part.read_text()) | dict(device="another")))
-    CALLS.clear()
+    CALLS.list.clear()
     records.larger("squares", run, [dict(x=1)], folder=tmp_path)
-    assert [*CALLS] == [1]
+    assert CALLS.list == [1]
+
+
+def begun(folder):
+    """A half-made record: the case 1 is done, the case 13 was interrupted."""
+    with pytest.raises(KeyboardInterrupt):
+        records.larger("squares", run, [dict(x=1), dict(x=13)], folder=folder)
+    CALLS.list.clear()
+    return folder / "squares.part.json"
+
+
+@pytest.mark.parametrize("name, value", [("helper", lambda x: [x]), ("FACTOR", 7.0)])
+def test_what_other_code_or_other_numbers_began_is_begun_again(
+    full, tmp_path, monkeypatch, name, value
+):
+    begun(tmp_path)
+    monkeypatch.setitem(globals(), name, value)
+    found = records.larger("squares", run, [dict(x=1), dict(x=3)], folder=tmp_path)
+    assert CALLS.list == [1, 3]
+    expected = [1] if name == "helper" else [14.0, 21.0]
+    assert found.results[0]["values"] == expected
+
+
+@pytest.mark.parametrize("content", ["", '{"code": ', "[]", "{}", '{"code": 1, "runs": 3}', "\0"])
+def test_a_torn_half_made_record_is_made_again(full, tmp_path, content):
+    part = begun(tmp_path)
+    part.write_text(content)
+    found = records.larger("squares", run, [dict(x=1), dict(x=3)], folder=tmp_path)
+    assert CALLS.list == [1, 3] and [r["total"] for r in found.results] == [1.0, 3.0]
+    assert not part.exists()
+
+
+@pytest.mark.parametrize("content", ["", '{"code": ', "[]", '{"code": "0"}', "<<<<<<< HEAD"])
+def test_a_damaged_record_names_file_and_remedy(kept, content):
+    (kept / "squares.json").write_text(content)
+    with pytest.raises(
+        ValueError, match=r"squares\.json is damaged.*; restore it, or run this once"
+    ):
+        records.larger("squares", run, CASES, folder=kept)
 
 
 def test_a_fresh_run_replaces_the_record(kept, monkeypatch):
@@ -136,6 +213,6 @@ def test_every_record_is_read_by_a_chapter_and_says_what_made_it():
     kept = {path.stem: json.loads(path.read_text()) for path in records.FOLDER.glob("*.json")}
     assert sorted(kept) == sorted(read) and read
     for record in kept.values():
-        assert re.fullmatch(r"[0-9a-f]{16}", record["code"])
+        assert re.fullmatch(r"[0-9a-f]{20}", record["code"]) and record["numbers"]
         assert record["device"] and record["versions"]["torch"] and record["seconds"] > 0
         assert all(set(run) == {"case", "result"} for run in record["runs"])

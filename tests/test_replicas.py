@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from scipy import linalg
 
 from ddt_utils import networks
 from ddt_utils.criterion import Beyond, Box, LevelSet, Quench
-from ddt_utils.replicas import SGD, GaussianSGD, GradientDescent, Replicas, sgld
+from ddt_utils.replicas import SGD, GaussianSGD, GradientDescent, Replicas, Rule, sgld
 
 RNG = np.random.default_rng(11)
 X, Y = RNG.normal(size=(60, 4)), RNG.integers(0, 2, 60)
@@ -66,17 +67,89 @@ def test_a_gpu_trains_the_same_replicas(rule, tmp_path):
 
 @pytest.mark.parametrize("rule", RULES, ids=IDS)
 def test_training_may_be_cut_saved_and_resumed(rule, tmp_path):
-    def fresh():
-        return Replicas(NET, X, Y, rule, start=START, replicas=3, seed=5)
+    def fresh(**other):
+        options = dict(start=START, replicas=3, seed=5, first=2) | other
+        return Replicas(NET, X, Y, rule, **options)
 
     whole = fresh().run(150)
     cut = fresh().run(1).run(69)
     cut.save(tmp_path / "state.npz")
     resumed = fresh().resume(tmp_path / "state.npz").run(80)
     assert torch.equal(resumed.theta, whole.theta) and resumed.iteration == 150
-    other = Replicas(NET, X, Y, rule, start=START, replicas=3, seed=6)
+    assert resumed.state.keys() == whole.state.keys()
+    assert all(torch.equal(resumed.state[name], whole.state[name]) for name in whole.state)
+    for other in (dict(seed=6), dict(first=3), dict(replicas=4), dict(start=START + 1e-15)):
+        with pytest.raises(ValueError, match="holds another training"):
+            fresh(**other).resume(tmp_path / "state.npz")
+
+
+class Slow(SGD):
+    """A rule of one's own that shares every number with its parent."""
+
+    def step(self, gradient, theta, state, draw, iteration):
+        return theta - self.learning_rate / (2 + iteration) * gradient(theta, draw), state
+
+
+OTHERS = {
+    "learning rate": dict(rule=SGD(np.nextafter(0.1, 1), 8)),
+    "batch": dict(rule=SGD(0.1, 7)),
+    "sampling": dict(rule=SGD(0.1, 8, sampling="distinct")),
+    "kind of rule": dict(rule=Slow(0.1, 8)),
+    "activation": dict(model=networks.fully_connected((4, 5, 2), activation="relu")),
+    "inputs": dict(x=np.nextafter(X, 9)),
+    "targets": dict(y=1 - Y),
+    "precision": dict(dtype=torch.float32),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
+def test_another_training_is_refused(other, tmp_path):
+    def crowd(model=NET, x=X, y=Y, rule=RULES[0], **options):
+        return Replicas(model, x, y, rule, start=START, replicas=3, seed=5, **options)
+
+    crowd().run(3).save(tmp_path / "state.npz")
+    assert crowd().resume(tmp_path / "state.npz").iteration == 3
     with pytest.raises(ValueError, match="holds another training"):
-        other.resume(tmp_path / "state.npz")
+        crowd(**other).resume(tmp_path / "state.npz")
+
+
+def test_another_loss_hessian_or_factor_is_refused(tmp_path):
+    """What has the same name and size: the content of model and rule decides."""
+    nets = [networks.fully_connected((4, 5, 1), loss=k) for k in ("cross entropy", "squared")]
+    bowls = [networks.quadratic(h) for h in (H, H + np.diag([0, 1e-9]))]
+    factors = [np.diag(np.arange(1.0, 41)) for _ in range(2)]
+    factors[1][20, 21] = 1e-9
+    wide, places = networks.quadratic(np.eye(40)), np.zeros((3, 40))
+    begin = np.linspace(-0.3, 0.4, nets[0].size)
+    for one, other in (
+        [Replicas(net, X, Y, SGD(0.1, 8), start=begin, seed=5) for net in nets],
+        [Replicas(b, PLACES, np.zeros(40), SGD(0.1, 8), start=[1, 2], seed=5) for b in bowls],
+        [
+            Replicas(wide, places, np.zeros(3), GaussianSGD(0.1, f), start=np.ones(40), seed=5)
+            for f in factors
+        ],
+    ):
+        one.run(2).save(tmp_path / "state.npz")
+        with pytest.raises(ValueError, match="holds another training"):
+            other.resume(tmp_path / "state.npz")
+
+
+def test_a_save_is_whole_or_not_there(tmp_path, monkeypatch):
+    crowd = Replicas(NET, X, Y, RULES[1], start=START, replicas=3, seed=5).run(3)
+    crowd.save(tmp_path / "state")
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(OSError, match="full"):
+        crowd.run(2).save(tmp_path / "state")
+    monkeypatch.undo()
+    fresh = Replicas(NET, X, Y, RULES[1], start=START, replicas=3, seed=5)
+    assert fresh.resume(tmp_path / "state").iteration == 3
+    whole = (tmp_path / "state").read_bytes()
+    np.savez(tmp_path / "other.npz", theta=1)
+    foreign = (tmp_path / "other.npz").read_bytes()
+    for content in (b"", whole[:700], whole[: len(whole) // 2], foreign, b"nothing"):
+        (tmp_path / "state").write_bytes(content)
+        with pytest.raises(ValueError, match="state is damaged.*; resume from another copy"):
+            fresh.resume(tmp_path / "state")
 
 
 def test_sgd_is_what_a_plain_loop_of_torch_does():
@@ -165,6 +238,119 @@ def test_escape_from_a_box_is_the_same_in_any_company_and_in_pieces():
     np.testing.assert_array_equal(again.times, few.times)
     assert 0 < many.censored < 200 and np.abs(many.states[many.status == 1]).max(1).min() >= 0.5
     assert np.all(many.times[many.status == 2] == 400 * 0.1)
+
+
+def test_watching_is_saved_and_resumed_in_the_middle(tmp_path):
+    """With momentum, and after some have escaped: times, states and velocities go on."""
+
+    def crowd():
+        rule = SGD(0.1, 4, momentum=0.6)
+        options = dict(start=np.zeros(2), replicas=60, seed=3, first=4)
+        return Replicas(BOWL, PLACES, np.zeros(40), rule, **options).run(7)
+
+    box = Box((0.1, -0.05), (0.6, 0.7))
+    whole = crowd().escape(box, max_iterations=90, every=3)
+    begun = crowd()
+    early = begun.escape(box, max_iterations=30, every=3)
+    assert 5 < early.escaped < 55 and early.escaped < whole.escaped < 60
+    begun.save(tmp_path / "state.npz")
+    resumed = crowd().resume(tmp_path / "state.npz")
+    with pytest.raises(ValueError, match="criterion must be the one that these replicas"):
+        resumed.escape(Box((0.1, -0.05), (0.6, 0.8)), max_iterations=90, every=3)
+    again = resumed.escape(box, max_iterations=90, every=3)
+    np.testing.assert_array_equal(again.times, whole.times)
+    np.testing.assert_array_equal(again.status, whole.status)
+    np.testing.assert_array_equal(again.states, whole.states)
+
+
+@pytest.mark.parametrize("rule", RULES[:2], ids=IDS[:2])
+def test_whoever_stays_moves_as_if_nobody_had_left(rule):
+    """The replicas that are left at the end are where plain training takes them, and as fast."""
+    width = 0.04 + 0.15 * rule.momentum
+    far = Box(START, np.where(np.arange(NET.size) == 3, width, 9.0))
+    crowd = Replicas(NET, X, Y, rule, start=START, replicas=40, seed=5)
+    seen = crowd.escape(far, max_iterations=25)
+    plain = Replicas(NET, X, Y, rule, start=START, replicas=40, seed=5).run(25)
+    stay = torch.from_numpy(np.flatnonzero(seen.status == 2))
+    assert 3 <= len(stay) <= 37
+    assert float((crowd.theta[stay] - plain.theta[stay]).abs().max()) < 1e-12
+    if rule.momentum:
+        apart = crowd.state["velocity"][stay] - plain.state["velocity"][stay]
+        assert float(apart.abs().max()) < 1e-12
+
+
+def test_times_count_from_when_watching_begins():
+    """Training before it moves where replicas begin and not when they are said to leave."""
+
+    def crowd(first):
+        rule = GaussianSGD(0.2, [[0.3]])
+        model = networks.quadratic([[0.5]])
+        options = dict(start=[0.0], replicas=200, seed=3, first=first)
+        return Replicas(model, np.zeros((1, 1)), np.zeros(1), rule, **options)
+
+    later = crowd(0).run(5)
+    times = later.escape(Box(0, 0.4), max_iterations=35, every=5)
+    assert times.times.max() == 35 * 0.2 and times.censored
+    assert set(np.rint(times.times / 0.2)) <= {5.0 * k for k in range(1, 8)}
+    rest = later.theta.numpy()[times.status == 2]
+    assert later.iteration == 40 and np.abs(rest).max() < 0.4
+
+
+def test_whoever_begins_outside_has_not_escaped():
+    crowd = Replicas(
+        BOWL, PLACES, np.zeros(40), SGD(0.1, 4), start=[[0.1, 0.0], [0.6, 0.2]], seed=3
+    )
+    with pytest.raises(ValueError, match="must begin inside, got 1 of 2"):
+        crowd.escape(Box((0, 0), 0.5), max_iterations=9)
+    assert crowd.iteration == 0
+    assert crowd.escape(Box((0, 0), 0.8), max_iterations=9).times.shape == (2,)
+    with pytest.raises(ValueError, match="make new replicas"):
+        crowd.escape(LevelSet(9.0), max_iterations=20)
+
+
+@dataclass(frozen=True)
+class Averaged(Rule):
+    """A rule with two named states and the iteration number: steps η/(1 + k), and their mean."""
+
+    learning_rate: float
+
+    def initial_state(self, theta):
+        return {"mean": torch.zeros_like(theta), "ones": torch.ones_like(theta)}
+
+    def step(self, gradient, theta, state, draw, iteration):
+        theta = theta - self.learning_rate / (1 + iteration) * gradient(theta)
+        mean = (iteration * state["mean"] + theta) / (1 + iteration)
+        return theta, {"mean": mean, "ones": 2 * state["ones"]}
+
+
+def test_a_rule_of_ones_own_sees_its_state_and_the_iteration(tmp_path):
+    def crowd():
+        options = dict(start=[[1.0, 0.3], [-0.2, 0.4]], seed=3)
+        return Replicas(BOWL, PLACES, np.zeros(40), Averaged(0.3), **options)
+
+    cut = crowd().run(4)
+    cut.save(tmp_path / "state.npz")
+    found = crowd().resume(tmp_path / "state.npz").run(3)
+    theta, places = np.array([[1.0, 0.3], [-0.2, 0.4]]), []
+    for k in range(7):
+        theta = theta - 0.3 / (1 + k) * theta @ H
+        places.append(theta)
+    np.testing.assert_allclose(found.theta, theta, rtol=1e-12)
+    np.testing.assert_allclose(found.state["mean"], np.mean(places, axis=0), rtol=1e-12)
+    assert float(found.state["ones"].min()) == 2**7
+
+    class Forgetful(Averaged):
+        def step(self, gradient, theta, state, draw, iteration):
+            return theta, {"mean": state["mean"]}
+
+    with pytest.raises(ValueError, match="must return the state that it was given"):
+        Replicas(BOWL, PLACES, np.zeros(40), Forgetful(0.3), start=[1, 2], seed=3).run(1)
+
+
+def test_targets_of_float_and_of_class_train_the_same():
+    one = Replicas(NET, X, Y, RULES[0], start=START, replicas=2, seed=5).run(9)
+    other = Replicas(NET, X, Y.astype(float), RULES[0], start=START, replicas=2, seed=5).run(9)
+    assert torch.equal(one.theta, other.theta)
 
 
 def test_the_time_out_of_an_interval_is_that_of_the_exact_walk():
@@ -257,17 +443,53 @@ def test_history_is_what_the_observer_saw():
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: SGD(0, 1), "learning_rate must be positive"),
-        (lambda: SGD(0.1, 1.5), "whole number from 1, got 1.5"),
-        (lambda: SGD(0.1, 1, momentum=1), r"momentum must lie in \[0, 1\)"),
+        (lambda: SGD(0, 1), "learning_rate must be a finite real number, above 0"),
+        (lambda: SGD(0.1, 1.5), "whole number, 1 or more, got 1.5"),
+        (lambda: SGD(0.1, 1, momentum=1), "momentum must be .* below 1, got 1"),
         (lambda: SGD(0.1, 1, sampling="all"), "one of .*'epochs'"),
-        (lambda: SGD(0.1, 100, sampling="epochs").draws(60, 3), "distinct samples"),
-        (lambda: GaussianSGD(0.1, np.ones(3)), "finite matrix"),
-        (lambda: sgld(0.1, 0.1, 3).draws(60, 4), "needs 4 rows"),
-        (lambda: sgld(0.1, -1, 3), "diffusion must be positive"),
+        (lambda: SGD(0.1, 100, sampling="epochs").draws(60, 3), "batch_size must be 60 at most"),
+        (lambda: GaussianSGD(0.1, np.ones(3)), "factor must be an array"),
+        (lambda: sgld(0.1, 0.1, 3).draws(60, 4), "must have 4 rows"),
+        (lambda: sgld(0.1, -1, 3), "diffusion must be .* above 0"),
         (lambda: Replicas(NET, X, Y, RULES[0], start=np.zeros(3), seed=1), "start must have shape"),
-        (lambda: Replicas(NET, X, Y[:5], RULES[0], start=START, seed=1), r"y \(m,\)"),
-        (lambda: Replicas(NET, X, Y, RULES[0], start=START * np.nan, seed=1), "be finite"),
+        (
+            lambda: Replicas(NET, X, Y[:5], RULES[0], start=START, seed=1),
+            r"y must be an array of shape \(60\)",
+        ),
+        (
+            lambda: Replicas(NET, X, Y, RULES[0], start=START * np.nan, seed=1),
+            "start must be finite",
+        ),
+        (lambda: Replicas(NET, X, Y, RULES[0], start=START * 1j, seed=1), "start must be an array"),
+        (lambda: Replicas(NET, X * np.nan, Y, RULES[0], start=START, seed=1), "x must be finite"),
+        (lambda: Replicas(NET, X, Y + 1, RULES[0], start=START, seed=1), r"give y − 1 for labels"),
+        (
+            lambda: Replicas(NET, X, 2 * Y - 1, RULES[0], start=START, seed=1),
+            r"give \(y \+ 1\) / 2",
+        ),
+        (lambda: Replicas(NET, X, Y + 0.5, RULES[0], start=START, seed=1), "y must be classes"),
+        (lambda: Replicas(NET, X, Y * np.nan, RULES[0], start=START, seed=1), "y must be finite"),
+        (lambda: Replicas(NET, X, Y, RULES[0], start=START, seed=1, first=-1), "first must be"),
+        (lambda: Replicas(NET, X, Y, RULES[0], start=START, seed=1, replicas=0), "replicas must"),
+        (lambda: Replicas(NET, X, Y, RULES[0], start=START, seed=1, device="tpux"), "device must"),
+        (lambda: Replicas(NET, X, Y, RULES[0], start=START, seed=1, dtype=float), "dtype must be"),
+        (lambda: Replicas(NET, X, Y, RULES[0], start=START, seed=1).run(2.5), "iterations must be"),
+        (lambda: Replicas(NET, X, Y, RULES[0], start=START, seed=1).run(2, every=0), "every must"),
+        (
+            lambda: Replicas(NET, X, Y, RULES[0], start=START, seed=1).escape(
+                LevelSet(9.0), max_iterations=0
+            ),
+            "max_iterations must be",
+        ),
+        *(
+            (lambda v=v: SGD(v, 1), "learning_rate must be")
+            for v in ("0.1", None, np.nan, 1j, True)
+        ),
+        *((lambda v=v: SGD(0.1, v), "batch_size must be") for v in ("2", None, np.nan, 0, [2])),
+        *((lambda v=v: SGD(0.1, 2, momentum=v), "momentum must") for v in ("0.9", -0.1, None)),
+        (lambda: GaussianSGD(0.1, 1j * np.eye(2)), "factor must be an array of real"),
+        (lambda: GradientDescent(-0.5), "learning_rate must be"),
+        (lambda: sgld(0.1, 0.2, 0), "size must be"),
     ],
 )
 def test_errors(make, message):

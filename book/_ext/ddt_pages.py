@@ -16,6 +16,7 @@ import yaml
 from bs4 import BeautifulSoup
 from docutils import nodes
 from docutils.statemachine import StringList
+from formulas import cut_font, typeset
 from lighten import lighten
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
@@ -202,7 +203,7 @@ _COLOURS = {light: f"var(--ddt-{name})" for name, (light, _) in PALETTE.items()}
 _HEX = re.compile("|".join(_COLOURS))
 _LONG = re.compile(r"(\d\.\d\d)\d+")  # a hundredth of a point is enough for a drawing
 _RAW = re.compile(r"\\[A-Za-z(\[]|\$[^$\s][^$\n]*\$|\$\$|\{[a-z]+(?::[a-z]+)*\}`|:::+\s*\{")
-_SCRIPTS = re.compile(r"fontawesome|thebe|require\.js|@jupyter-widgets", re.I)
+_SCRIPTS = re.compile(r"fontawesome|thebe|require\.js|@jupyter-widgets|mathjax", re.I)
 
 
 def palette_css() -> str:
@@ -235,12 +236,10 @@ def mend(app, path: Path) -> list[str]:
     """Mend one page; returns what is wrong with it."""
     page = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
     name, wrong = path.relative_to(app.outdir).as_posix(), []
-    formulas = page.select_one(".math") is not None
+    wrong += [f"{name}: {problem}" for problem in typeset(page)]
     for script in page.find_all("script"):
         source, text = script.get("src", ""), script.string or ""
-        if _SCRIPTS.search(source) or "THEBE" in text:
-            script.decompose()
-        elif not formulas and ("mathjax" in source or "window.MathJax" in text):
+        if _SCRIPTS.search(source) or "THEBE" in text or "window.MathJax" in text:
             script.decompose()
         elif source and "search" not in name and "documentation_options" not in source:
             script["defer"] = ""
@@ -304,6 +303,7 @@ def finish(app, exception):
     pages = [p for p in sorted(out.rglob("*.html")) if "_static" not in p.parts]
     pages.remove(out / "index.html")  # only sends the reader on to the landing page
     wrong = [problem for page in pages for problem in mend(app, page)]
+    cut_font(out / "_static" / "fonts" / "math.woff")
     lighten(out, pages)
     if wrong:
         raise ExtensionError("pages that cannot be published:\n  " + "\n  ".join(wrong))

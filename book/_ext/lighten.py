@@ -15,7 +15,7 @@ from pathlib import Path
 from bs4 import BeautifulSoup
 
 # loaded by name or on one page only, so they stay as they are
-_APART = re.compile(r"documentation_options|mathjax|search(tools|index)|language_data|scorer")
+_APART = re.compile(r"documentation_options|search(tools|index)|language_data|scorer")
 _CLASS = re.compile(r"\.((?:[\w-]|\\.)+)")
 _URL = re.compile(r"""url\(\s*["']?(?!data:|#|https?:)([^"')?#]+)[^"')]*["']?\s*\)""")
 _IMPORT = re.compile(r"""@import\s+(?:url\()?["']([^"']+)["']\)?;""")
@@ -34,9 +34,8 @@ def lighten(out: Path, pages: list[Path]) -> None:
     used = {
         c for soup in soups.values() for tag in soup.find_all(True) for c in tag.get("class", ())
     }
-    for file in everything:  # classes that a script gives to what it draws; MathJax styles its own
-        if "mathjax" not in file.parts:
-            used |= set(re.findall(r"[\w-]+", file.read_text(encoding="utf-8")))
+    for file in everything:  # classes that a script gives to what it draws
+        used |= set(re.findall(r"[\w-]+", file.read_text(encoding="utf-8")))
     css = "\n".join(_sheet(f, static) for f in sheets)
     css = "".join(pruned(css, used))
     css = _FONT_SOURCES.sub(lambda m: _icon_font(static, m[1], css) or m[0], css)

@@ -1,14 +1,13 @@
 /* A formula or a code block wider than its column can be scrolled with the keyboard, and says so. */
 function markScrollers() {
-  document.querySelectorAll("div.math, div.math mjx-container, div.highlight pre, .pst-scrollable-table-container, div.cell_output pre").forEach(function (box) {
+  document.querySelectorAll("div.math, div.highlight pre, .pst-scrollable-table-container, div.cell_output pre").forEach(function (box) {
     var scrolls = box.scrollWidth > box.clientWidth + 1;
     box.classList.toggle("scrolls", scrolls);
     if (scrolls) { box.setAttribute("tabindex", "0"); } else { box.removeAttribute("tabindex"); }
   });
 }
 window.addEventListener("load", function () {
-  var ready = window.MathJax && MathJax.startup ? MathJax.startup.promise : Promise.resolve();
-  ready.then(markScrollers);
+  markScrollers();
   window.addEventListener("resize", markScrollers);
 });
 window.addEventListener("beforeprint", function () {

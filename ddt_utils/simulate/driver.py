@@ -158,7 +158,8 @@ def ensemble(
         threads: how many threads share the walkers; no effect on results.
 
     Returns:
-        States, shape (len(times), walkers, n), float32.
+        States, shape (len(times), walkers, n), float32; float64 where the box of the landscape does
+        not contain the origin, or is smaller than 1e-6 or larger than 1e6.
 
     Raises:
         ValueError: a bad argument, times out of order, or a walker that diverged.
@@ -194,4 +195,4 @@ def ensemble(
             f"diverged; take a smaller step than {step}: it must be well below 2 over the largest "
             "curvature they meet"
         )
-    return states
+    return problem.frame.outside(states)

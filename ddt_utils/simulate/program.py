@@ -38,10 +38,16 @@ class Program:
     Attributes:
         source: the generated source.
         parameters: the numbers that it takes, in order.
+        statements: those of the source that move a walker, from its state ``x0`` … and its random
+            numbers to the new state ``n0`` …
+        moves: the variable in ``statements`` that holds what is added to each coordinate, or None
+            where the rule gives the new value and not a sum.
     """
 
     source: str
     parameters: tuple[float, ...]
+    statements: str
+    moves: tuple[str | None, ...]
 
     @property
     def module(self):
@@ -49,8 +55,20 @@ class Program:
         return load(self.source)
 
 
-def write(step: Step, *, dt: float, bound: float, dimension: int, exit, target="cpu") -> Program:
+def write(
+    step: Step,
+    *,
+    dt: float,
+    bound: float,
+    dimension: int,
+    exit,
+    compensated: bool = False,
+    target: str = "cpu",
+) -> Program:
     """Generate the source of one problem.
+
+    What a step adds to a coordinate is worked out as a whole and added once, so that a small
+    drift is not rounded away beside a large coordinate before the noise is there.
 
     Args:
         step: the step of a walker.
@@ -58,12 +76,17 @@ def write(step: Step, *, dt: float, bound: float, dimension: int, exit, target="
         bound: a walker farther from the origin has diverged.
         dimension: how many of the state variables are coordinates.
         exit: a SymPy condition in the coordinates.
+        compensated: carry what rounding took from each coordinate to the next step (Kahan 1965);
+            these remainders follow the state, one for each coordinate.
         target: ``"cpu"`` or ``"cuda"``.
+
+    Returns:
+        The program; nothing is compiled yet.
 
     Raises:
         ValueError: an expression has no generated form, or a minibatch is too large.
     """
-    size = len(step.state)
+    size = len(step.state) + dimension * compensated
     names = {symbol: f"x{i}" for i, symbol in enumerate(step.state)}
     names |= {symbol: f"z{i}" for i, symbol in enumerate(step.normals)}
     names |= {symbol: f"u{i}" for i, symbol in enumerate(step.uniforms)}
@@ -72,7 +95,7 @@ def write(step: Step, *, dt: float, bound: float, dimension: int, exit, target="
     writer = Writer(names, {DT: sp.Float(dt)})
     for symbol, expression in step.where:
         writer.names[symbol] = writer.write(expression)
-    moved = [writer.write(e) for e in step.update]
+    moved, moves = _moved(writer, step, dimension, compensated)
     moving = writer.turn_to({symbol: f"n{i}" for i, symbol in enumerate(step.state)})
     moving += [f"n{i} = {name}" for i, name in enumerate(moved)]
     reach = ["reach = mul(n0, n0)"]
@@ -95,7 +118,26 @@ def write(step: Step, *, dt: float, bound: float, dimension: int, exit, target="
     text = (_HERE / f"{target}.txt").read_text(encoding="utf-8")
     arithmetic = (_HERE / "arithmetic.txt").read_text(encoding="utf-8")
     source = _filled(text, fields | {"ARITHMETIC": arithmetic.splitlines()})
-    return Program(source, tuple(writer.parameters))
+    return Program(source, tuple(writer.parameters), "\n".join(moving), tuple(moves))
+
+
+def _moved(writer, step, dimension, compensated):
+    """Statements for the new state; returns its variables, and those of the moves."""
+    moved, moves, lost = [], [], []
+    for i, (x, e) in enumerate(zip(step.state, step.update, strict=True)):
+        name, size = f"x{i}", len(step.state)
+        if not (e.is_Add and x in e.args and i < dimension):
+            moved.append(writer.write(e))
+            moves += [None if e != x else "zero"] * (i < dimension)
+            lost += ["zero"] * (i < dimension)
+            continue
+        moves.append(writer.write(e - x))
+        whole = writer.line(f"{moves[i]} + x{size + i}") if compensated else moves[i]
+        moved.append(writer.line(f"{name} + {whole}"))
+        if compensated:  # exact where the coordinate is the larger (Dekker 1971)
+            taken = writer.line(f"{moved[i]} - {name}")
+            lost.append(writer.line(f"{whole} - {taken}"))
+    return moved + (lost if compensated else []), moves
 
 
 def shifted(condition, variables, diffusion):

@@ -158,11 +158,10 @@ def _fresh(name, count):
 
 def _slopes(loss, variables):
     """The gradient; a polynomial in one variable as Horner's rule, which takes fewer operations."""
-    slopes = [sp.diff(loss, x) for x in variables]
-    return [_horner(slope) if len(slope.free_symbols) == 1 else slope for slope in slopes]
+    return [horner(sp.diff(loss, x)) for x in variables]
 
 
-def _horner(slope):
-    # powers of sums stay as they are: multiplied out they would cancel
-    polynomial = slope.is_polynomial() and slope == sp.expand(slope)
-    return sp.horner(slope) if polynomial else slope
+def horner(slope: sp.Expr) -> sp.Expr:
+    """A polynomial in one variable as Horner's rule; powers of sums stay, they would cancel."""
+    polynomial = len(slope.free_symbols) == 1 and slope.is_polynomial()
+    return sp.horner(slope) if polynomial and slope == sp.expand(slope) else slope

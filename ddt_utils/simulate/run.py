@@ -159,7 +159,9 @@ class Run:
         return EscapeTimes(
             times=pool.steps[started] * float(dt),
             status=status[started].astype(np.uint8),
-            states=pool.state[started, : self.problem.landscape.dimension],
+            states=self.problem.frame.outside(
+                pool.state[started, : self.problem.landscape.dimension]
+            ),
             step=float(dt),
             bias_correction=correction,
         )

@@ -1,0 +1,201 @@
+r"""What a model is: a pure function of one flat parameter vector, for one network or many at once.
+
+A parameter vector :math:`\theta` has shape (n,); leading dimensions are replicas, so that one call
+on shape (R, n) is R networks side by side, each on its own minibatch. Everything is differentiable
+and works under ``torch.func``. Targets are classes (whole numbers from 0) for cross entropy and
+real numbers for squared loss. The models themselves are in :mod:`.networks`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ddt_utils import _checks, streams
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model: its parameter blocks, its outputs and the loss of an output.
+
+    Args:
+        name: for messages and captions.
+        shapes: (name, shape) of each block of parameters, in the order of the flat vector.
+        forward: (blocks by name, inputs (..., B, d)) → outputs (..., B, k).
+        output_loss: (outputs (..., B, k), targets (..., B)) → losses (..., B).
+        scales: standard deviation of the initial values of each block, 0 for zeros.
+        classes: how many classes the targets number, from 0; or 0 if targets are real numbers.
+    """
+
+    name: str
+    shapes: tuple[tuple[str, tuple[int, ...]], ...]
+    forward: Callable
+    output_loss: Callable
+    scales: tuple[float, ...]
+    classes: int = 0
+
+    @property
+    def size(self) -> int:
+        """The number n of parameters."""
+        return sum(math.prod(shape) for _, shape in self.shapes)
+
+    def blocks(self, theta) -> dict:
+        """The parameter blocks.
+
+        Args:
+            theta: θ, shape (..., n).
+
+        Returns:
+            Tensors by name; each keeps the leading dimensions.
+
+        Raises:
+            ValueError: another number of parameters.
+        """
+        if theta.shape[-1] != self.size:
+            raise ValueError(
+                f"{self.name} has {self.size} parameters, got a vector of {theta.shape[-1]}"
+            )
+        # one split, whose gradient is one concatenation; slices would each fill a whole vector
+        parts = theta.split([math.prod(shape) for _, shape in self.shapes], -1)
+        named = zip(self.shapes, parts, strict=True)
+        return {name: part.reshape(*theta.shape[:-1], *shape) for (name, shape), part in named}
+
+    def outputs(self, theta, x):
+        """What the model says of its inputs.
+
+        Args:
+            theta: θ, shape (..., n).
+            x: inputs, shape (..., B, d).
+
+        Returns:
+            A tensor of shape (..., B, k).
+        """
+        return self.forward(self.blocks(theta), x)
+
+    def targets(self, y, samples: int | None = None) -> np.ndarray:
+        """Targets, checked: classes as int64, real numbers as they are.
+
+        Args:
+            y: shape (m,).
+            samples: m, if it is known.
+
+        Returns:
+            An array of shape (m,).
+
+        Raises:
+            ValueError: another shape, a number that is not finite, or none of the model's classes.
+        """
+        found = _checks.array("y", _checks.as_numbers(y), shape=(samples,))
+        if self.classes:
+            return _checks.classes("y", found, self.classes)
+        whole = np.asarray(_checks.as_numbers(y)).dtype.kind in "iu"
+        return found.astype(np.int64) if whole else found
+
+    def trusted_losses(self, theta, x, y):
+        """:meth:`sample_losses` of targets that :meth:`targets` has seen.
+
+        Args:
+            theta: θ, shape (..., n).
+            x: inputs, shape (..., B, d).
+            y: targets, shape (..., B).
+
+        Returns:
+            A tensor of shape (..., B).
+        """
+        return self.output_loss(self.outputs(theta, x), y)
+
+    def sample_losses(self, theta, x, y):
+        """The loss of each sample.
+
+        Args:
+            theta: θ, shape (..., n).
+            x: inputs, shape (..., B, d).
+            y: targets, shape (..., B).
+
+        Returns:
+            A tensor of shape (..., B).
+
+        Raises:
+            ValueError: a target that is none of the model's classes.
+        """
+        self._require(y)
+        return self.trusted_losses(theta, x, y)
+
+    def loss(self, theta, x, y):
+        """The loss averaged over the samples.
+
+        Args:
+            theta: θ, shape (..., n).
+            x: inputs, shape (..., B, d).
+            y: targets, shape (..., B).
+
+        Returns:
+            A tensor of shape (...).
+        """
+        return self.sample_losses(theta, x, y).mean(-1)
+
+    def accuracy(self, theta, x, y):
+        """The share of samples that are put into their class.
+
+        Args:
+            theta: θ, shape (..., n).
+            x: inputs, shape (..., B, d).
+            y: classes, shape (..., B).
+
+        Returns:
+            A tensor of shape (...).
+
+        Raises:
+            ValueError: a target that is none of the model's classes, or a model without classes.
+        """
+        if not self.classes:
+            raise ValueError(f"accuracy must be asked of a model with classes, got {self.name}")
+        self._require(y)
+        out = self.outputs(theta, x)
+        guess = (out[..., 0] > 0).long() if out.shape[-1] == 1 else out.argmax(-1)
+        return (guess == y).double().mean(-1)
+
+    def initial(self, replicas: int, *, seed: int):
+        """Random parameters, normal with the scale of each block.
+
+        Replica i of a seed is the same for any number of replicas, and independent of what drives a
+        training of the same seed.
+
+        Args:
+            replicas: R, how many.
+            seed: a whole number from 0 to 2⁶⁴ − 1.
+
+        Returns:
+            A tensor of shape (R, n).
+
+        Raises:
+            ValueError: no such numbers.
+        """
+        import torch
+
+        count = _checks.whole("replicas", replicas, least=1)
+        scales = [
+            np.full(math.prod(s), c) for (_, s), c in zip(self.shapes, self.scales, strict=True)
+        ]
+        draws = [
+            streams.stream(seed, "initial", i).standard_normal(self.size) for i in range(count)
+        ]
+        return torch.from_numpy(np.array(draws) * np.concatenate(scales))
+
+    def _require(self, y):
+        """Refuse targets that are no classes; within a ``vmap`` over them they cannot be read."""
+        import torch
+
+        if not torch.is_tensor(y):
+            raise ValueError(f"y must be a tensor, got {type(y).__name__}; give torch.as_tensor(y)")
+        if not self.classes:
+            return
+        try:
+            wrong = bool(((y != y.floor()) | (y < 0) | (y >= self.classes)).any())
+        except RuntimeError:
+            return
+        if wrong:
+            _checks.classes("y", y.reshape(-1), self.classes)

@@ -1,0 +1,221 @@
+"""How long SGD takes to escape in density diffusion theory, and what its finite step adds."""
+
+from __future__ import annotations
+
+import numpy as np
+import sympy as sp
+
+from ddt_utils import _checks
+from ddt_utils.noise import convention_exponent
+from ddt_utils.theory.diffusion import LOW_NOISE, ONE_PATH, QUADRATIC
+from ddt_utils.theory.formula import Formula, Prediction, depth, predict, sizes, symbols
+
+(_Ha, _Hb, _barrier, _climb), _names = symbols(
+    curvature_minimum="H_{ae}",
+    curvature_saddle="|H_{be}|",
+    barrier=r"\Delta L",
+    exponent=r"\Delta\Phi",
+)
+(_eta, _B, _s), _more = symbols(learning_rate=r"\eta", batch_size="B", path_fraction="s")
+_names |= _more
+_SGD = {
+    power: Formula(
+        r"\tau",
+        2 * sp.pi / (_Ha ** (1 - power) * _Hb**power),
+        _names,
+        2 * _B * _barrier / _eta * (_s / _Ha + (1 - _s) / _Hb),
+    )
+    for power in (sp.S.Zero, sp.Rational(1, 2), sp.S.One)
+}
+_FRACTION = Formula(
+    "s", (_eta * _climb / (2 * _B * _barrier) - 1 / _Hb) / (1 / _Ha - 1 / _Hb), _names
+)
+
+(_slope, _change, _D, _x, _a, _b), _way = symbols(
+    slope="L'", change="D'", diffusion="D", place="x", start="a", end="b"
+)
+_STEP = Formula(
+    "R",
+    sp.S.One,
+    _names | _way,
+    _eta / 4 * sp.Integral(_slope**2 * _change / _D**2, (_x, _a, _b)),
+)
+
+
+def sgd_escape_time(
+    *,
+    curvature_minimum,
+    curvature_saddle,
+    barrier,
+    learning_rate,
+    batch_size,
+    path_fraction,
+    convention="isothermal",
+) -> Prediction:
+    r"""The escape time of SGD in density diffusion theory (Xie, Sato, Sugiyama 2021, Theorem 3.2).
+
+    .. math:: \tau = \frac{2 \pi}{|H_{be}|} \exp\left(\frac{2 \Delta L B
+              \left(\frac{1 - s}{|H_{be}|} + \frac{s}{H_{ae}}\right)}{\eta}\right)
+
+    This is the theorem as it is stated, and the isothermal reading of the noise. In the
+    Stratonovich reading the prefactor is
+    :math:`\frac{2 \pi}{\sqrt{H_{ae}} \sqrt{|H_{be}|}}` and in the Ito reading, that of the
+    diffusion which SGD tends to, :math:`\frac{2 \pi}{H_{ae}}`.
+
+    Args:
+        curvature_minimum: :math:`H_{ae} > 0`, the curvature of the minimum along the escape path.
+        curvature_saddle: :math:`H_{be}`, that of the saddle; only its size counts.
+        barrier: :math:`\Delta L > 0`.
+        learning_rate: :math:`\eta > 0`.
+        batch_size: :math:`B > 0`.
+        path_fraction: s in [0, 1], the share of the barrier that is climbed with the noise of the
+            minimum; the rest is climbed with the noise of the saddle.
+        convention: ``"isothermal"`` (the theorem), ``"stratonovich"`` or ``"ito"``.
+
+    Returns:
+        The time in units of t; divide by the learning rate for iterations.
+    """
+    values = _along_the_path(
+        curvature_minimum, curvature_saddle, barrier, learning_rate, batch_size
+    )
+    values["path_fraction"] = _share(path_fraction)
+    power = convention_exponent(convention)
+    formula = _SGD[sp.Rational(power)]
+    return predict(
+        formula,
+        values,
+        assumptions=(
+            LOW_NOISE,
+            "the noise has two values, (eta/2B) H_a before one point of the path and (eta/2B) |H_b|"
+            " after it",
+            QUADRATIC,
+            "quasi-equilibrium: the valley relaxes faster than it leaks",
+            ONE_PATH,
+        ),
+        source="Xie, Sato, Sugiyama (2021), Theorem 3.2"
+        + ("" if power == 1 else f", its noise read in the {convention} sense"),
+    )
+
+
+def path_fraction(
+    *, exponent, curvature_minimum, curvature_saddle, barrier, learning_rate, batch_size
+):
+    r"""The s with which :func:`sgd_escape_time` has a given exponent.
+
+    .. math:: s = \frac{- \frac{1}{|H_{be}|} + \frac{\Delta\Phi \eta}{2 \Delta L B}}
+              {- \frac{1}{|H_{be}|} + \frac{1}{H_{ae}}}
+
+    Args:
+        exponent: :math:`\Delta\Phi`, from :func:`~ddt_utils.exact.potential_difference`.
+        curvature_minimum: :math:`H_{ae} > 0`.
+        curvature_saddle: :math:`H_{be}`; only its size counts.
+        barrier: :math:`\Delta L > 0`.
+        learning_rate: :math:`\eta > 0`.
+        batch_size: :math:`B > 0`.
+
+    Returns:
+        A pure number. Nothing keeps it within 0 and 1, and where the noise is weaker on the way
+        than at both ends it is not.
+
+    Raises:
+        ValueError: a sign is wrong, something is no finite real number, or the two curvatures are
+            of equal size, where every s will do.
+        OverflowError: s is beyond the range of floats.
+    """
+    values = _along_the_path(
+        curvature_minimum, curvature_saddle, barrier, learning_rate, batch_size
+    )
+    bottom, top = values["curvature_minimum"], values["curvature_saddle"]
+    if np.any(np.isclose(np.divide(top, bottom), 1, rtol=0, atol=1e-12)):
+        raise ValueError(
+            f"the curvatures must differ in size, got {curvature_minimum} and {curvature_saddle}; "
+            "with equal ones the noise is the same at both ends and s does not matter"
+        )
+    remedy = "it is the integral of L'/D from the minimum to the saddle"
+    check = _checks.array if np.ndim(exponent) else _checks.number
+    found = _FRACTION.value(exponent=check("exponent", exponent, remedy=remedy), **values)
+    if not np.all(np.isfinite(found)):
+        raise OverflowError(
+            f"s must be a finite float, got {found} for {values}; "
+            "choose units in which the numbers are nearer to one"
+        )
+    return found
+
+
+def step_factor(landscape, noise, *, learning_rate, start, end) -> float:
+    r"""The factor by which the finite step of SGD changes the time of its diffusion.
+
+    At a fixed batch size and a covariance that is smooth and positive on the way, the mean escape
+    time of SGD with Gaussian noise over that of its Ito diffusion tends, as :math:`\eta \to 0`, to
+
+    .. math:: R = \exp\left(\frac{\eta \int\limits_{a}^{b} \frac{D' L'^{2}}{D^{2}}\, dx}{4}\right)
+
+    With D = ηC/2B it is :math:`\exp\left(\frac B2 \int_a^b L'^2 C'/C^2\,dx\right)`, which does
+    not depend on η. It is one only if the noise does not change
+    on the way, or in the limit B → 0. *Where the theory breaks* derives it, by the expansion of the
+    resting density of the walk to the order after the exponent.
+
+    Args:
+        landscape: one-dimensional.
+        noise: gives D(x), smooth and positive between the two points.
+        learning_rate: :math:`\eta > 0`, with which D was made.
+        start: the minimum a.
+        end: the saddle b, on either side of a.
+
+    Returns:
+        R, a pure number.
+
+    Raises:
+        ValueError: not one dimension, a number is none, D is not positive on the way.
+        ArithmeticError: the integral does not settle, as where D jumps or vanishes.
+    """
+    from scipy.integrate import quad
+
+    if getattr(landscape, "dimension", None) != 1:
+        raise ValueError(
+            f"landscape must be a Landscape of one dimension, got {landscape!r:.80}; "
+            "the way in more dimensions is not known beforehand"
+        )
+    eta = _checks.number("learning_rate", learning_rate, above=0, remedy="it is that of the noise")
+    start = _checks.number("start", start, remedy="it is the minimum")
+    end = _checks.number("end", end, remedy="it is the saddle")
+    (x,) = landscape.variables
+    diffusion = noise.diffusion_matrix(landscape)[0]
+    slope = sp.diff(landscape.expression, x)
+    places = np.linspace(start, end, 4001)
+    least = np.min(landscape.evaluate([diffusion], places))
+    if not least > 0:
+        raise ValueError(
+            f"D must be positive on the way, got {least:.3g}; where it vanishes the time of "
+            "SGD and that of its diffusion have no common limit"
+        )
+    (integral,) = _STEP.exponent.atoms(sp.Integral)
+    met = {_slope: slope, _change: sp.diff(diffusion, x), _D: diffusion}
+    integrand = sp.lambdify(x, integral.function.subs(met), "numpy")
+    found, error = quad(integrand, start, end, limit=400, epsabs=1e-12, epsrel=1e-10)
+    if not error <= 1e-8 * max(1.0, abs(found)):
+        raise ArithmeticError(
+            f"the integral must settle, got {found:.6g} with error {error:.1g}; "
+            "a D that jumps or nearly vanishes has no such factor"
+        )
+    return float(sp.exp(_STEP.exponent.subs({integral: found, _eta: eta})))
+
+
+def _along_the_path(curvature_minimum, curvature_saddle, barrier, learning_rate, batch_size):
+    remedy = "pass the eigenvalue along the escape path"
+    top = depth("curvature_saddle", curvature_saddle, remedy)
+    return {"curvature_saddle": top} | sizes(
+        curvature_minimum=(curvature_minimum, remedy),
+        barrier=(barrier, "it is L(b) - L(a), saddle minus minimum"),
+        learning_rate=(learning_rate, "it is the step length of SGD"),
+        batch_size=(batch_size, "it is a number of samples"),
+    )
+
+
+def _share(value):
+    remedy = "it is the share of the barrier below the point where the noise changes"
+    check = _checks.array if np.ndim(value) else _checks.number
+    found = check("path_fraction", value, remedy=remedy)
+    if not np.all((found >= 0) & (found <= 1)):
+        raise ValueError(f"path_fraction must lie in [0, 1], got {value}; {remedy}")
+    return found
