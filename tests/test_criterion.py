@@ -77,8 +77,8 @@ def test_the_plane_at_a_saddle():
     [
         (lambda: Beyond(0, 0), "must point somewhere"),
         (lambda: Beyond((0, 0), 1), "one number per coordinate"),
-        (lambda: Beyond(np.nan, 1), "finite numbers"),
-        (lambda: LevelSet(np.inf), "finite numbers"),
+        (lambda: Beyond(np.nan, 1), "point must be a finite real number, got nan"),
+        (lambda: LevelSet(np.inf), "height must be a finite real number, got inf"),
         (lambda: Box((0, 0), (1, 1, 1)), "half_width must be positive"),
         (lambda: Box(0, -1), "half_width must be positive"),
         (lambda: Box(0, 1).condition(BOWL), "centre needs 2 numbers for bowl, got 1"),

@@ -65,7 +65,7 @@ MISTAKES = {
         "test_simulate.py::test_two_ends_are_found_with_the_right_odds",
     ),
     "a factor two lost in a full matrix": (
-        "noise.py",
+        "_diffusion.py",
         "np.linalg.cholesky(np.array(diffusion.tolist(), dtype=float))",
         "np.linalg.cholesky(np.array(diffusion.tolist(), dtype=float) / 2)",
         "test_stationary.py::test_a_full_matrix_gives_the_gaussian_of_the_lyapunov_equation",
@@ -163,8 +163,7 @@ MISTAKES = {
         "theory/diffusion.py",
         r".. math:: \tau = \frac{2 \pi}{\sqrt{L",
         r".. math:: \tau = \frac{\pi}{\sqrt{L",
-        "test_theory.py::"
-        "test_the_docstring_writes_the_formula_that_is_computed[kramers_time-formulas0]",
+        "test_theory.py::test_the_docstring_writes_the_formula_that_is_computed[kramers_time-]",
     ),
     "one over B forgotten": (
         "noise.py",
@@ -499,6 +498,9 @@ SLIPS = {
             "claimed = (3 + 2 * sp.log(2) + 2 * sp.log(1 / floor)) / 18",
         ),
         ("(a2, -sp.oo, sp.oo)) * k1 * R", "(a2, -sp.oo, sp.oo)) * k1"),
+        ("lead = 2 * m / c", "lead = m / c"),
+        ("found_w - (c1 / c - m * m1 / c", "found_w - (c1 / c + m * m1 / c"),
+        ("rest = f**2 * h.diff(x) / (2 * h**2)", "rest = f**2 * h.diff(x) / h**2"),
     ],
     "networks/logistic-valley": [
         (

@@ -52,7 +52,7 @@ def test_hessian_noise_keeps_the_pieces_of_a_piecewise_well():
 
 @pytest.mark.parametrize("value", [0, -0.1, float("nan"), float("inf")])
 def test_a_diffusion_that_is_not_positive_is_refused(value):
-    with pytest.raises(ValueError, match=f"must be positive and finite, got {value}"):
+    with pytest.raises(ValueError, match=f"must be a finite real number, above 0, got {value}"):
         WhiteNoise(value)
 
 
@@ -95,9 +95,9 @@ def test_hessian_noise_refuses_a_full_hessian_in_three_dimensions_and_bad_number
     bent = Landscape(x**2 + y**2 + z**2 + x * y * z, (x, y, z), name="bent", box=((-1, 1),) * 3)
     with pytest.raises(ValueError, match="taken in two dimensions, that of bent has 3"):
         HessianNoise(0.1, 1).diffusion_matrix(bent)
-    with pytest.raises(ValueError, match="batch_size must be positive"):
+    with pytest.raises(ValueError, match="batch_size must be a finite real number, above 0, got 0"):
         HessianNoise(0.1, 0)
-    with pytest.raises(ValueError, match="floor must be zero or positive, got -1"):
+    with pytest.raises(ValueError, match="floor must be a finite real number, 0 or more, got -1"):
         HessianNoise(0.1, 1, floor=-1)
 
 
@@ -193,11 +193,11 @@ def test_minibatch_noise_is_the_covariance_over_all_minibatches(dimension, repla
     ("options", "message"),
     [
         (dict(losses=(x**2,)), "at least two sample losses"),
-        (dict(learning_rate=0), "learning_rate must be positive and finite, got 0"),
-        (dict(batch_size=0), "whole number from 1 to 2, got 0"),
-        (dict(batch_size=1.5), "whole number from 1 to 2, got 1.5"),
-        (dict(batch_size=3), "whole number from 1 to 2, got 3"),
-        (dict(batch_size=0, replacement=True), "whole number from 1 to inf, got 0"),
+        (dict(learning_rate=0), "learning_rate must be a finite real number, above 0, got 0"),
+        (dict(batch_size=0), "a whole number, 1 or more, 2 at most, got 0"),
+        (dict(batch_size=1.5), "a whole number, 1 or more, 2 at most, got 1.5"),
+        (dict(batch_size=3), "a whole number, 1 or more, 2 at most, got 3"),
+        (dict(batch_size=0, replacement=True), "a whole number, 1 or more, got 0"),
     ],
 )
 def test_a_minibatch_that_cannot_be_drawn_is_refused(options, message):

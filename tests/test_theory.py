@@ -586,6 +586,14 @@ def test_the_factor_of_the_step_is_refused_where_the_noise_vanishes_or_jumps():
     x = well.variables[0]
     with pytest.raises(ValueError, match="D must be positive on the way, got 0"):
         step_factor(well, StateDependentNoise(x**2), learning_rate=0.1, start=-1, end=0)
+    joined = catalog.piecewise_well(curvature_minimum=4, curvature_saddle=1.7, barrier=0.9)
+    with pytest.raises(
+        ValueError, match="D must be smooth on the way, got a jump of ln D by 0.856"
+    ):
+        step_factor(joined, HessianNoise(0.1, 5), learning_rate=0.1, start=-1.25, end=0)
+    steep = StateDependentNoise(sp.Piecewise((0.1, x < -0.5), (0.2, x < -0.4), (0.1, True)))
+    with pytest.raises(ValueError, match="D must be smooth"):  # up and down again
+        step_factor(well, steep, learning_rate=0.1, start=-1, end=0)
     assert theory.step_factor is step_factor
 
 

@@ -57,7 +57,9 @@ def sgd_escape_time(
     .. math:: \tau = \frac{2 \pi}{|H_{be}|} \exp\left(\frac{2 \Delta L B
               \left(\frac{1 - s}{|H_{be}|} + \frac{s}{H_{ae}}\right)}{\eta}\right)
 
-    This is the theorem as it is stated, and the isothermal reading of the noise. In the
+    The exponent is exact in one dimension for noise of two values, and in more where the stiffness
+    across the way does not change. The prefactor is that of the theorem as it is stated, and of the
+    isothermal reading of the noise. In the
     Stratonovich reading the prefactor is
     :math:`\frac{2 \pi}{\sqrt{H_{ae}} \sqrt{|H_{be}|}}` and in the Ito reading, that of the
     diffusion which SGD tends to, :math:`\frac{2 \pi}{H_{ae}}`.
@@ -151,9 +153,9 @@ def step_factor(landscape, noise, *, learning_rate, start, end) -> float:
     .. math:: R = \exp\left(\frac{\eta \int\limits_{a}^{b} \frac{D' L'^{2}}{D^{2}}\, dx}{4}\right)
 
     With D = ηC/2B it is :math:`\exp\left(\frac B2 \int_a^b L'^2 C'/C^2\,dx\right)`, which does
-    not depend on η. It is one only if the noise does not change
-    on the way, or in the limit B → 0. *Where the theory breaks* derives it, by the expansion of the
-    resting density of the walk to the order after the exponent.
+    not depend on η. It is one for constant noise and tends to one as B → 0. *Where the theory
+    breaks* derives it, by the expansion of the resting density of the walk to the order after the
+    exponent.
 
     Args:
         landscape: one-dimensional.
@@ -166,8 +168,8 @@ def step_factor(landscape, noise, *, learning_rate, start, end) -> float:
         R, a pure number.
 
     Raises:
-        ValueError: not one dimension, a number is none, D is not positive on the way.
-        ArithmeticError: the integral does not settle, as where D jumps or vanishes.
+        ValueError: not one dimension, a number is none, D is not positive and smooth on the way.
+        ArithmeticError: the integral does not settle, as where D nearly vanishes.
     """
     from scipy.integrate import quad
 
@@ -181,22 +183,30 @@ def step_factor(landscape, noise, *, learning_rate, start, end) -> float:
     end = _checks.number("end", end, remedy="it is the saddle")
     (x,) = landscape.variables
     diffusion = noise.diffusion_matrix(landscape)[0]
-    slope = sp.diff(landscape.expression, x)
+    slope, change = sp.diff(landscape.expression, x), sp.diff(diffusion, x)
     places = np.linspace(start, end, 4001)
-    least = np.min(landscape.evaluate([diffusion], places))
-    if not least > 0:
+    met = landscape.evaluate([diffusion], places)[..., 0]
+    if not np.all(met > 0):
         raise ValueError(
-            f"D must be positive on the way, got {least:.3g}; where it vanishes the time of "
+            f"D must be positive on the way, got {np.min(met):.3g}; where it vanishes the time of "
             "SGD and that of its diffusion have no common limit"
         )
+    middles = (places[1:] + places[:-1]) / 2
+    growth = landscape.evaluate([change / diffusion], middles)[..., 0] * np.diff(places)
+    jump = np.abs(np.diff(np.log(met)) - growth).max()
+    if not jump < 1e-3:
+        raise ValueError(
+            f"D must be smooth on the way, got a jump of ln D by {jump:.3g}; there the walk "
+            "makes a whole step with the noise that it leaves, and only exact times tell the factor"
+        )
     (integral,) = _STEP.exponent.atoms(sp.Integral)
-    met = {_slope: slope, _change: sp.diff(diffusion, x), _D: diffusion}
+    met = {_slope: slope, _change: change, _D: diffusion}
     integrand = sp.lambdify(x, integral.function.subs(met), "numpy")
     found, error = quad(integrand, start, end, limit=400, epsabs=1e-12, epsrel=1e-10)
     if not error <= 1e-8 * max(1.0, abs(found)):
         raise ArithmeticError(
             f"the integral must settle, got {found:.6g} with error {error:.1g}; "
-            "a D that jumps or nearly vanishes has no such factor"
+            "a D that nearly vanishes on the way has no such factor"
         )
     return float(sp.exp(_STEP.exponent.subs({integral: found, _eta: eta})))
 
