@@ -24,6 +24,7 @@ from matplotlib import pyplot as plt
 from nbformat import v4
 
 import tests.test_notebooks as rules
+from ddt_utils import _sources
 from ddt_utils.ledger import MIME_TYPE
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -716,8 +717,9 @@ def repository(executed, tmp_path, monkeypatch):
     """A copy of the small repository, in the place of this one."""
     root = tmp_path.resolve() / "repository"
     shutil.copytree(executed, root)
-    for name, place in (("ROOT", root), ("BOOK", root / "book"), ("PACKAGE", root / "ddt_utils")):
+    for name, place in (("ROOT", root), ("BOOK", root / "book")):
         monkeypatch.setattr(notebooks, name, place)
+    monkeypatch.setattr(_sources, "PACKAGE", root / "ddt_utils")
     return root
 
 
@@ -876,6 +878,14 @@ RULES = {
     "no caption": (
         rules.test_every_figure_has_caption_name_and_description,
         picture(figure={"caption": "Figure", "name": "fig-a"}),
+    ),
+    "a caption and no figure": (
+        rules.test_every_figure_has_caption_name_and_description,
+        cell(mystnb=picture().metadata.mystnb),
+    ),
+    "a figure and no caption": (
+        rules.test_every_figure_has_caption_name_and_description,
+        cell(outputs=picture().outputs),
     ),
     "two figures": (
         rules.test_every_figure_has_caption_name_and_description,
