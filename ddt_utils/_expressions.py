@@ -206,7 +206,9 @@ def numpy_function(expressions, variables):
     Returns:
         A function that returns one array or number per expression.
     """
-    return sp.lambdify(variables, expressions, modules="numpy", cse=True)
+    step = sp.Function("heaviside")  # SymPy would write Heaviside as a Piecewise and simplify it
+    plain = tuple(sp.sympify(e).replace(sp.Heaviside, step) for e in expressions)
+    return sp.lambdify(variables, plain, modules=[{"heaviside": np.heaviside}, "numpy"], cse=True)
 
 
 def require_known(expression, name) -> None:
@@ -228,6 +230,10 @@ def require_known(expression, name) -> None:
             )
         if not e.args and (e is sp.I or e.is_finite is False or e is sp.nan):
             raise ValueError(f"the loss of {name} must be real and finite, got {e} in {expression}")
+        if e.is_Number and e != 0 and not 0 < abs(float(e)) < np.inf:
+            raise ValueError(
+                f"the numbers of {name} must fit double precision, got {e}; take other units"
+            )
         if isinstance(e, (*_ATOMS, _PAIR, sp.Piecewise)) or e.func in _NAMES:
             continue
         remedy = "write it with " + ", ".join(f.__name__ for f in (*FUNCTIONS, *SWITCHING))

@@ -10,6 +10,7 @@ import nbformat
 import notebooks
 import pytest
 
+from ddt_utils import _sources
 from ddt_utils.ledger import MIME_TYPE
 from tests.mutate import bare, mutated
 
@@ -85,8 +86,9 @@ def repository(executed, tmp_path, monkeypatch):
     """A copy of the small repository, in the place of this one."""
     root = tmp_path.resolve() / "repository"
     shutil.copytree(executed, root)
-    for name, place in (("ROOT", root), ("BOOK", root / "book"), ("PACKAGE", root / "ddt_utils")):
+    for name, place in (("ROOT", root), ("BOOK", root / "book")):
         monkeypatch.setattr(notebooks, name, place)
+    monkeypatch.setattr(_sources, "PACKAGE", root / "ddt_utils")
     return root
 
 

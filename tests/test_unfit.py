@@ -52,6 +52,14 @@ RULES = {
         rules.test_every_figure_has_caption_name_and_description,
         picture(figure={"caption": "Figure", "name": "fig-a"}),
     ),
+    "a caption and no figure": (
+        rules.test_every_figure_has_caption_name_and_description,
+        cell(mystnb=picture().metadata.mystnb),
+    ),
+    "a figure and no caption": (
+        rules.test_every_figure_has_caption_name_and_description,
+        cell(outputs=picture().outputs),
+    ),
     "two figures": (
         rules.test_every_figure_has_caption_name_and_description,
         cell(outputs=picture().outputs * 2, mystnb=picture().metadata.mystnb),
