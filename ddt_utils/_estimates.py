@@ -141,9 +141,6 @@ class Estimates:
         Args:
             start: the time.
 
-        Returns:
-            Their times from then on.
-
         Raises:
             ValueError: nobody was left inside, or the times were not kept.
         """
