@@ -1,7 +1,7 @@
 # The verbs of this book. `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help book test notebooks full serve address test-colab drawings lock clean setup
+.PHONY: help book test quick notebooks full serve address test-colab drawings lock clean setup
 
 help:        ## list the verbs
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -14,6 +14,9 @@ book: setup  ## build the HTML book in _build/html from the stored, checked outp
 
 test: setup  ## run every check: style, package, chapters, pages
 	@bash tools/check.sh
+
+quick: setup  ## an answer in four minutes: style, the fast tests, the chapters that changed
+	@bash tools/quick.sh
 
 notebooks: setup  ## execute again exactly the chapters that changed
 	@.venv/bin/python tools/notebooks.py

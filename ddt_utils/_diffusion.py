@@ -235,6 +235,8 @@ def _cholesky(matrix):
     for j in range(n):
         for i in range(j, n):
             rest = matrix[i, j] - sum(lower[i, k] * lower[j, k] for k in range(j))
+            if i == j > 0:  # where D has no inverse rounding may leave less than nothing
+                rest = sp.Max(rest, 0)
             entry = sp.sqrt(rest) if i == j else rest / lower[j, j]
             name = sp.Dummy(f"factor_{i}{j}", real=True)
             where.append((name, entry))

@@ -78,6 +78,12 @@ class Walk:
         """The matrix that averages a function, given at the nodes, over a step from x.
 
         Its rows sum to the probability not to leave by an absorbing end.
+
+        Returns:
+            Sparse, shape (points, nodes).
+
+        Raises:
+            ArithmeticError: so many nodes are reached from so many that memory would not hold them.
         """
         from scipy.sparse import csr_matrix, diags
 
@@ -164,7 +170,14 @@ def kick(landscape, noise, step, x):
 
 
 def walk(landscape, noise, step, lower, upper, start, climb, parts):
-    """The walk on panels of a few kicks, each cut into parts; open sides end after a climb of Φ."""
+    """The walk on panels of a few kicks, each cut into parts; open sides end after a climb of Φ.
+
+    Returns:
+        The walk.
+
+    Raises:
+        ArithmeticError: a kick is so short that too many panels are needed.
+    """
     low = _cut(landscape, noise, step, start, -1, climb) if lower is None else lower
     high = _cut(landscape, noise, step, start, +1, climb) if upper is None else upper
     grid = np.linspace(low, high, 4001)
@@ -223,6 +236,12 @@ def _cut(landscape, noise, step, start, side, climb):
     """Where an open side ends: Φ has climbed so far above its lowest value on the way.
 
     Where the noise grows so fast that Φ stays bounded, ever farther out.
+
+    Returns:
+        The place.
+
+    Raises:
+        ArithmeticError: the landscape does not rise on that side.
     """
     width = landscape.box[0][1] - landscape.box[0][0]
     edge = landscape.box[0][0 if side < 0 else 1]

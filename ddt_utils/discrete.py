@@ -91,9 +91,9 @@ def mean_first_passage_time(
         found = walk.step + float((walk.rows(np.array([start])) @ times)[0])
         if not (found > 0 and np.abs(correction).max() <= 1e-9 * np.abs(times).max()):
             raise ArithmeticError(
-                "the mean time must be shorter than some 1e13 steps, beyond which rounding decides; "
-                "is the walker held on the side without an end, and can it get past every point "
-                "without noise? else compare shorter times"
+                "the mean time must be shorter than some 1e13 steps, or rounding decides; is the "
+                "walker held on the side without an end, and can it get past every point without "
+                "noise? else compare shorter times"
             )
         return np.log(found)
 
@@ -111,12 +111,23 @@ def stationary_density(landscape, noise, x, *, step, rtol=1e-6) -> np.ndarray:
         rtol: difference between two refinements, relative to the largest density.
 
     Returns:
-        Densities, the shape of ``x``.
+        Densities, the shape of ``x``, per unit of x.
 
     Raises:
         ValueError: as in :func:`mean_first_passage_time`.
         ArithmeticError: as there; also where valleys are joined so weakly (time scales 1e9 apart)
             that rounding decides between them.
+
+    Example:
+        A parabola of curvature h rests with the variance 2 D / (h (2 − h dt)), here 1/7.
+
+        >>> import sympy as sp
+        >>> from ddt_utils import landscape, noise
+        >>> x = sp.Symbol("x", real=True)
+        >>> bowl = landscape.Landscape(2 * x**2, (x,), name="bowl", box=((-2, 2),))
+        >>> found = stationary_density(bowl, noise.WhiteNoise(0.2), [0], step=0.15)
+        >>> (found * (2 * 3.14159265 / 7) ** 0.5).round(5)
+        array([1.])
     """
     x = _checks.array("x", x)
     kept = {}

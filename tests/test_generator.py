@@ -309,7 +309,8 @@ def test_moments_and_occupation_are_those_of_quadrature():
         share = closed.probability(sp.And(x > -0.31, x <= 1.17), closed.stationary())
         truth = exact.occupation(catalog.tilted_quartic(0.15), HOT, lower=-0.31, upper=1.17)
         errors.append(share / truth - 1)
-    assert abs(errors[1]) < 3e-4
+    assert abs(errors[1]) < 5e-4
+    assert abs(errors[0]) < 2e-3
     assert closed.probability(x > -3.1, closed.stationary()) == pytest.approx(1, rel=1e-12)
     assert closed.probability(x <= -3.1, closed.stationary()) < 1e-9
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from ddt_utils import catalog
+from ddt_utils import catalog, simulate
 from ddt_utils.landscape import Landscape
 from ddt_utils.noise import (
     FactorNoise,
@@ -393,3 +393,13 @@ def test_expressions_that_are_not_real_and_finite_are_refused():
     for replacement in ("no", 0, None):
         with pytest.raises(ValueError, match="replacement must be one of True, False"):
             MinibatchNoise((x**2, 3 * x**2), 0.1, 1, replacement=replacement)
+
+
+def test_a_full_matrix_of_rank_one_is_simulated_without_a_root_of_less_than_nothing():
+    # det D = 0 everywhere: half of the last pivots are rounded to below zero
+    strong = 1 + x**2 / 3
+    thin = StateDependentNoise(sp.Matrix([[strong, strong / 7], [strong / 7, strong / 49]]) / 5)
+    run = simulate.first_passage(
+        bowl, thin, start=(0, 0), exit=x > 1, step=0.01, walkers=200, seed=3
+    )
+    assert run.diverged == 0 and run.escaped == 200

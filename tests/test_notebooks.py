@@ -80,6 +80,11 @@ def test_every_figure_has_caption_name_and_description(code):
             o for o in cell.outputs if "image/png" in o.get("data", {}) and o not in pictures
         ]
         assert len(pictures) <= 1, "one figure a cell"
+        promised = "figure" in cell.metadata.get("mystnb", {})
+        assert bool(pictures) == promised, (
+            "a cell with a caption has a figure, and no other has; was the chapter executed with "
+            "MPLBACKEND set, under which nothing is shown?"
+        )
         if pictures:
             told = cell.metadata["mystnb"]
             assert len(told["figure"]["caption"]) >= 40
