@@ -35,9 +35,9 @@ class Landscape:
             It does not bound the walkers.
 
     Raises:
-        ValueError: a variable is no real symbol or occurs twice; the expression has other symbols or
-            an unknown function; the box is not one finite interval per variable; in it the loss is
-            not real (the root of a negative number), not finite, or jumps, or its slope is infinite.
+        ValueError: a variable is no real symbol or occurs twice; the expression has other symbols
+            or an unknown function; the box is not one finite interval per variable; in it the loss
+            is not real, not finite, or jumps, or on a line its slope is infinite.
 
     Example:
         >>> import sympy as sp
@@ -57,6 +57,7 @@ class Landscape:
     box: tuple[tuple[float, float], ...]
 
     def __post_init__(self):
+        """Check the arguments."""
         variables = self.variables
         if not isinstance(variables, (tuple, list, sp.Tuple)):
             variables = (variables,)
@@ -202,8 +203,6 @@ class Landscape:
 
         Raises:
             ValueError: not one tensor per variable.
-
-        Example: ``torch.func.grad(landscape.torch_value)(theta)`` is L′(θ) in one dimension.
         """
         import torch
 
