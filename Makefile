@@ -1,7 +1,7 @@
 # The verbs of this book. `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help book test notebooks full serve address test-colab drawings lock clean setup
+.PHONY: help book test quick notebooks full confirm serve address test-colab drawings lock clean setup
 
 help:        ## list the verbs
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -15,12 +15,18 @@ book: setup  ## build the HTML book in _build/html from the stored, checked outp
 test: setup  ## run every check: style, package, chapters, pages
 	@bash tools/check.sh
 
+quick: setup  ## an answer in four minutes: style, the fast tests, the chapters that changed
+	@bash tools/quick.sh
+
 notebooks: setup  ## execute again exactly the chapters that changed
 	@.venv/bin/python tools/notebooks.py
 	@.venv/bin/python tools/plain_notebooks.py
 
 full: setup  ## make the records of the longer runs again (an hour on 2 cores; on a GPU if there is one)
 	@.venv/bin/python tools/notebooks.py --full
+
+confirm: setup  ## compute the first and last case of every longer run again; keep the records that agree
+	@.venv/bin/python tools/notebooks.py --confirm
 
 serve: book  ## serve the book at http://localhost:8000
 	@.venv/bin/python -m http.server --directory _build/html 8000

@@ -226,7 +226,7 @@ def _real(value):
         return math.nan
     try:
         return float(value) if np.ndim(value) == 0 and not np.iscomplexobj(value) else math.nan
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         return math.nan
 
 

@@ -8,6 +8,7 @@ NumPy or for PyTorch; :func:`derivative` differentiates it almost everywhere.
 from __future__ import annotations
 
 from functools import lru_cache, reduce
+from itertools import combinations
 
 import numpy as np
 import sympy as sp
@@ -42,6 +43,8 @@ _NAMES = {
     **SWITCHING,
     **RELATIONS,
 }
+_ATOMS = (sp.Symbol, sp.Number, sp.NumberSymbol, sp.logic.boolalg.BooleanAtom)
+_PAIR = sp.functions.elementary.piecewise.ExprCondPair
 
 
 def value(expression, at: dict, library=np):
@@ -203,4 +206,105 @@ def numpy_function(expressions, variables):
     Returns:
         A function that returns one array or number per expression.
     """
-    return sp.lambdify(variables, expressions, modules="numpy", cse=True)
+    step = sp.Function("heaviside")  # SymPy would write Heaviside as a Piecewise and simplify it
+    plain = tuple(sp.sympify(e).replace(sp.Heaviside, step) for e in expressions)
+    return sp.lambdify(variables, plain, modules=[{"heaviside": np.heaviside}, "numpy"], cse=True)
+
+
+def require_known(expression, name) -> None:
+    """Refuse, by name, whatever NumPy, PyTorch and the rooms do not all know.
+
+    Args:
+        expression: a loss.
+        name: what it is called in an error.
+
+    Raises:
+        ValueError: an unknown function or relation, a number that is not real and finite, or a
+            Piecewise without a last branch.
+    """
+    for e in sp.preorder_traversal(expression):
+        if isinstance(e, sp.Piecewise) and e.args[-1].cond is not sp.true:
+            raise ValueError(
+                f"every Piecewise of {name} must end in a branch for all other places, got {e}; "
+                "write its last branch as (expression, True)"
+            )
+        if not e.args and (e is sp.I or e.is_finite is False or e is sp.nan):
+            raise ValueError(f"the loss of {name} must be real and finite, got {e} in {expression}")
+        if e.is_Number and e != 0 and not 0 < abs(float(e)) < np.inf:
+            raise ValueError(
+                f"the numbers of {name} must fit double precision, got {e}; take other units"
+            )
+        if isinstance(e, (*_ATOMS, _PAIR, sp.Piecewise)) or e.func in _NAMES:
+            continue
+        remedy = "write it with " + ", ".join(f.__name__ for f in (*FUNCTIONS, *SWITCHING))
+        remedy += ", powers and Piecewise"
+        if isinstance(e, (sp.floor, sp.ceiling, sp.frac, sp.Mod)):
+            remedy = "it jumps: write a steep smooth step, such as (1 + tanh((x - x0)/w))/2"
+        elif e.is_Boolean:
+            remedy = "conditions combine <, <=, >, >= with And and Or"
+        raise ValueError(f"the loss of {name} may not use {e.func.__name__}, got {e}; {remedy}")
+
+
+def guards_and_switches(expression):
+    """What decides where the loss is real, and where its formula changes.
+
+    Args:
+        expression: the loss.
+
+    Returns:
+        Guards (rule, expression, region, what it belongs to) with the rule "positive", "not
+        negative" or "not zero", where a region is a tuple of (condition, does it hold): the
+        branches of Piecewise in which the part is used. Switches (expression, kind, what it
+        belongs to).
+    """
+    guards, found, seen = {}, {}, set()
+
+    def visit(e, region):
+        if not e.free_symbols or (e, region) in seen:
+            return
+        seen.add((e, region))
+        if isinstance(e, sp.Piecewise):
+            before = region
+            for piece, condition in e.args:
+                visit(condition, before)
+                visit(piece, (*before, (condition, True)))
+                before = (*before, (condition, False))
+            return
+        if e.is_Pow and e.base.free_symbols:
+            power = e.exp
+            whole = power.is_number and float(power).is_integer()
+            if not whole:
+                touches = power.is_number and power > 0
+                guards[("not negative" if touches else "positive", e.base, region, e)] = None
+                found.setdefault((e.base, "power" if touches and power < 1 else "smooth"), e)
+            elif power < 0:
+                guards[("not zero", e.base, region, e)] = None
+        elif isinstance(e, sp.log):
+            guards[("positive", e.args[0], region, e)] = None
+        elif isinstance(e, sp.tan):
+            guards[("not zero", sp.cos(e.args[0]), region, e)] = None
+        elif isinstance(e, (sp.Max, sp.Min)):
+            for a, b in combinations(e.args, 2):
+                found.setdefault((a - b, "switch"), e)
+        elif isinstance(e, tuple(SWITCHING)):
+            found.setdefault((e.args[0], "switch"), e)
+        elif isinstance(e, sp.core.relational.Relational):
+            found.setdefault((e.lhs - e.rhs, "switch"), e)
+        for part in e.args:
+            visit(part, region)
+
+    visit(expression, ())
+    return list(guards), [(*key, part) for key, part in found.items()]
+
+
+def switches(expression) -> tuple:
+    """Expressions g: the formula of the loss changes only where one of them is zero.
+
+    Args:
+        expression: a loss.
+
+    Returns:
+        SymPy expressions, each once.
+    """
+    found = (g for g, *_ in guards_and_switches(expression)[1])
+    return tuple(dict.fromkeys(g for g in found if g.free_symbols))

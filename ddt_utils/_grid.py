@@ -305,7 +305,7 @@ def share(landscape, condition, mesh, *, whole=False):
 
 
 def _bernoulli(x):
-    """x / (exp(x) − 1), smooth through 0."""
+    """The function x / (exp(x) − 1), smooth through 0."""
     small = np.abs(x) < 1e-5
     safe = np.where(small, 1.0, np.clip(x, -700, 700))
     return np.where(small, 1 - x / 2 + x**2 / 12, safe / np.expm1(safe))

@@ -23,6 +23,9 @@ def chain_rates(inside, up, down, lost, count):
     """Rates of the chains between absorbing nodes, each a path of nodes and of links.
 
     They are squared singular values of a bidiagonal matrix.
+
+    Returns:
+        The lowest of all of them, increasing, shape (count,).
     """
     from scipy.linalg import eigvalsh_tridiagonal
 

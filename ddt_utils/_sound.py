@@ -12,18 +12,15 @@ the box; in more dimensions it is sampled.
 from __future__ import annotations
 
 from functools import lru_cache
-from itertools import combinations, product
+from itertools import product
 
 import numpy as np
-import sympy as sp
 
-from ddt_utils._expressions import FUNCTIONS, RELATIONS, SWITCHING, derivative, value
+from ddt_utils._expressions import derivative, guards_and_switches, require_known, value
+from ddt_utils._line import GRID, dips
 
-_GRID = 2001  # points on a line
 _CLOUD = 400  # points in more dimensions
 _JUMP = 1e-8  # against the loss on both sides and its variation near by
-_BUILT_OF = (sp.Symbol, sp.Number, sp.NumberSymbol, sp.Add, sp.Mul, sp.Pow, sp.And, sp.Or)
-_STEPS = "floor ceiling frac Mod".split()
 
 
 @lru_cache(maxsize=512)
@@ -43,135 +40,14 @@ def breaks(expression, variables, box, name) -> tuple:
         ValueError: an unknown function, a Piecewise without a last branch, a place where the loss
             is not real or not finite, a jump, or on a line an infinite slope.
     """
-    _require_known(expression, name)
+    require_known(expression, name)
     loss = _Loss(expression, variables, box, name)
     with np.errstate(all="ignore"):
-        guards, switches = _guards_and_switches(expression)
+        guards, switches = guards_and_switches(expression)
         for guard in guards:
             loss.require_defined(*guard)
         loss.require_finite()
         return loss.require_continuous(switches)
-
-
-def kinks(expression, variable, box, places) -> tuple:
-    """The breaks of a loss on a line at which its slope jumps.
-
-    Args:
-        expression: the loss.
-        variable: its symbol.
-        box: its (low, high).
-        places: its breaks.
-
-    Returns:
-        Those of the places at which the jump of L′ stays as one looks closer.
-    """
-    slope, (low, high) = derivative(expression, variable), box
-    at, step = np.array(places, dtype=float), (high - low) / _GRID
-
-    def slopes(distance):
-        left = np.clip(at - distance * step, low, high)
-        right = np.clip(at + distance * step, low, high)
-        return [
-            np.broadcast_to(value(slope, {variable: x}), at.shape).astype(float)
-            for x in (left, right)
-        ]
-
-    with np.errstate(all="ignore"):
-        (a, b), (c, d), (e, f) = slopes(1), slopes(1e-4), slopes(1e-8)
-        size = np.abs(a) + np.abs(b) + np.abs(b - a)
-        kept = (np.abs(f - e) > 1e-6 * size) & (np.abs(f - e) > 0.5 * np.abs(d - c))
-    kept &= (at > low) & (at < high)
-    return tuple(at[kept].tolist())
-
-
-def switches(expression) -> tuple:
-    """Expressions g: the formula of the loss changes only where one of them is zero.
-
-    Args:
-        expression: a loss.
-
-    Returns:
-        SymPy expressions, each once.
-    """
-    found = (g for g, *_ in _guards_and_switches(expression)[1])
-    return tuple(dict.fromkeys(g for g in found if g.free_symbols))
-
-
-def _require_known(expression, name):
-    """Refuse, by name, whatever NumPy, PyTorch and the rooms do not all know."""
-    for e in sp.preorder_traversal(expression):
-        if isinstance(e, sp.Piecewise) and e.args[-1].cond is not sp.true:
-            raise ValueError(
-                f"every Piecewise of {name} must end in a branch for all other places, got {e}; "
-                "write its last branch as (expression, True)"
-            )
-        if e.is_number and not e.args and (e.is_finite is False or e.is_real is False):
-            raise ValueError(f"the loss of {name} must be real and finite, got {e} in {expression}")
-        known = isinstance(e, (*_BUILT_OF, *SWITCHING, sp.Piecewise, *RELATIONS))
-        if known or e.func in FUNCTIONS or e in (sp.true, sp.false):
-            continue
-        if type(e).__name__ in ("ExprCondPair",):
-            continue
-        if type(e).__name__ in _STEPS:
-            remedy = "it jumps: write a steep smooth step, such as (1 + tanh((x - x0)/w))/2"
-        elif e.is_Boolean:
-            remedy = "conditions combine <, <=, >, >= with And and Or"
-        else:
-            remedy = "write it with " + ", ".join(f.__name__ for f in (*FUNCTIONS, *SWITCHING))
-            remedy += ", powers and Piecewise"
-        raise ValueError(f"the loss of {name} may not use {type(e).__name__}, got {e}; {remedy}")
-
-
-def _guards_and_switches(expression):
-    """What decides where the loss is real, and where its formula changes.
-
-    Args:
-        expression: the loss.
-
-    Returns:
-        Guards (rule, expression, region, what it belongs to) with the rule "positive", "not
-        negative" or "not zero", where a region is a tuple of (condition, does it hold): the
-        branches of Piecewise in which the part is used. Switches (expression, kind, what it
-        belongs to).
-    """
-    guards, found, seen = {}, {}, set()
-
-    def visit(e, region):
-        if not e.free_symbols or (e, region) in seen:
-            return
-        seen.add((e, region))
-        if isinstance(e, sp.Piecewise):
-            before = region
-            for piece, condition in e.args:
-                visit(condition, before)
-                visit(piece, (*before, (condition, True)))
-                before = (*before, (condition, False))
-            return
-        if e.is_Pow and e.base.free_symbols:
-            power = e.exp
-            whole = power.is_number and float(power).is_integer()
-            if not whole:
-                touches = power.is_number and power > 0
-                guards[("not negative" if touches else "positive", e.base, region, e)] = None
-                found.setdefault((e.base, "power" if touches and power < 1 else "smooth"), e)
-            elif power < 0:
-                guards[("not zero", e.base, region, e)] = None
-        elif isinstance(e, sp.log):
-            guards[("positive", e.args[0], region, e)] = None
-        elif isinstance(e, sp.tan):
-            guards[("not zero", sp.cos(e.args[0]), region, e)] = None
-        elif isinstance(e, (sp.Max, sp.Min)):
-            for a, b in combinations(e.args, 2):
-                found.setdefault((a - b, "switch"), e)
-        elif isinstance(e, tuple(SWITCHING)):
-            found.setdefault((e.args[0], "switch"), e)
-        elif isinstance(e, sp.core.relational.Relational):
-            found.setdefault((e.lhs - e.rhs, "switch"), e)
-        for part in e.args:
-            visit(part, region)
-
-    visit(expression, ())
-    return list(guards), [(*key, part) for key, part in found.items()]
 
 
 class _Loss:
@@ -184,7 +60,7 @@ class _Loss:
         self.points = self._grid() if self.line else self._cloud()
 
     def _grid(self):
-        return np.linspace(self.low[:, 0], self.high[:, 0], _GRID).T
+        return np.linspace(self.low[:, 0], self.high[:, 0], GRID).T
 
     def _cloud(self):
         """An additive recurrence that fills the box evenly, with its centre and corners."""
@@ -258,7 +134,7 @@ class _Loss:
                     self._require_finite_slope(root)
                 places.extend(root[0].tolist())
                 far = 10 * max(abs(self.low[0, 0]), abs(self.high[0, 0]))
-                wide = np.linspace(-far, far, _GRID)[None]
+                wide = np.linspace(-far, far, GRID)[None]
                 self._require_no_jump(*self.crossings(switch, wide), part)
         kept, apart = [], 4 * np.spacing(np.abs([self.low, self.high]).max())
         for x in sorted(places):
@@ -270,7 +146,7 @@ class _Loss:
         if not left.shape[1]:
             return
         below, above = self(self.expression, left), self(self.expression, right)
-        step = (self.high - self.low) / _GRID
+        step = (self.high - self.low) / GRID
         toward = np.where(right == left, 0, np.sign(right - left))
         near = [self(self.expression, p) for p in (left - step * toward, right + step * toward)]
         variation = np.nan_to_num(np.abs(near[0] - below) + np.abs(near[1] - above), posinf=0)
@@ -349,7 +225,7 @@ class _Loss:
         """Places at which an expression comes down to zero without changing its sign."""
         if self.line:
             at = self._dips(expression, self.points)
-            step = (self.high - self.low) / _GRID
+            step = (self.high - self.low) / GRID
             around = np.maximum(*(np.abs(self(expression, at + side * step)) for side in (-1, 1)))
             return at[:, np.abs(self(expression, at)) <= 1e-10 * around]
         size = np.abs(self(expression, self.points))
@@ -364,18 +240,17 @@ class _Loss:
         return best[:, np.abs(self(expression, best)) <= 1e-12 * np.median(size)]
 
     def _dips(self, expression, points):
-        """The lowest places of |g| between points where it has the same sign; on a line."""
-        signed = self(expression, points)
-        size = np.abs(signed)
-        low = (size[1:-1] <= size[:-2]) & (size[1:-1] <= size[2:]) & (size[1:-1] > 0)
-        low &= np.sign(signed[:-2]) * np.sign(signed[2:]) > 0
-        k = np.flatnonzero(low) + 1
-        if not len(k):
-            return points[:, :0]
-        left, right = points[:, k - 1], points[:, k + 1]
-        sign, shrink = np.sign(signed[k]), (np.sqrt(5) - 1) / 2
-        for _ in range(80):
-            one, two = right - shrink * (right - left), left + shrink * (right - left)
-            lower = sign * self(expression, one) < sign * self(expression, two)
-            left, right = np.where(lower, left, one), np.where(lower, two, right)
-        return (left + right) / 2
+        return dips(lambda at: self(expression, at), points)
+
+
+def places(variables, box) -> np.ndarray:
+    """Points that fill a box evenly, with its centre and corners.
+
+    Args:
+        variables: one symbol per dimension.
+        box: one (low, high) per variable.
+
+    Returns:
+        Shape (n, points).
+    """
+    return _Loss(None, variables, box, "").points

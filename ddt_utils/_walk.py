@@ -20,6 +20,7 @@ ORDER = len(NODES)
 _REACH = 8.5  # kicks beyond which a step never ends: 2e-17
 MOST = 60_000  # nodes
 _ENTRIES = 60_000_000  # of the matrix of one step
+_KICKS = 4.0  # the longest panel
 _QUIET = 0.1  # of the median kick: below it the drift counts as well
 
 
@@ -77,6 +78,12 @@ class Walk:
         """The matrix that averages a function, given at the nodes, over a step from x.
 
         Its rows sum to the probability not to leave by an absorbing end.
+
+        Returns:
+            Sparse, shape (points, nodes).
+
+        Raises:
+            ArithmeticError: so many nodes are reached from so many that memory would not hold them.
         """
         from scipy.sparse import csr_matrix, diags
 
@@ -162,8 +169,15 @@ def kick(landscape, noise, step, x):
     return np.sqrt(2 * step * d)
 
 
-def walk(landscape, noise, step, lower, upper, start, climb, panel):
-    """The walk on panels of so many kicks; open sides end after a climb of Φ."""
+def walk(landscape, noise, step, lower, upper, start, climb, parts):
+    """The walk on panels of a few kicks, each cut into parts; open sides end after a climb of Φ.
+
+    Returns:
+        The walk.
+
+    Raises:
+        ArithmeticError: a kick is so short that too many panels are needed.
+    """
     low = _cut(landscape, noise, step, start, -1, climb) if lower is None else lower
     high = _cut(landscape, noise, step, start, +1, climb) if upper is None else upper
     grid = np.linspace(low, high, 4001)
@@ -173,11 +187,13 @@ def walk(landscape, noise, step, lower, upper, start, climb, panel):
     formulas = _formulas(landscape, noise.diffusion_matrix(landscape)[0])
     narrow = max(1e-7 * typical, 1e-14 * np.abs(edges).max())
     while True:
-        long_ = _too_long(landscape, noise, step, edges, panel, typical, formulas)
+        long_ = _too_long(landscape, noise, step, edges, typical, formulas)
         long_ &= np.diff(edges) > narrow
         if not long_.any():
+            inner = edges[:-1, None] + np.diff(edges)[:, None] * np.arange(parts) / parts
+            edges = np.r_[inner.ravel(), edges[-1]]
             return Walk(landscape, noise, step, edges, (lower is None, upper is None))
-        if (edges.size + long_.sum()) * ORDER > MOST:
+        if (edges.size + long_.sum()) * parts * ORDER > MOST:
             raise ArithmeticError(
                 f"one step of {step:g} kicks the walker by {typical:.2g} only, so that {low:.3g} to"
                 f" {high:.3g} needs more than {MOST} nodes; take a longer step, or "
@@ -186,25 +202,25 @@ def walk(landscape, noise, step, lower, upper, start, climb, panel):
         edges = np.sort(np.concatenate([edges, (edges[:-1] + edges[1:])[long_] / 2]))
 
 
-def _too_long(landscape, noise, step, edges, panel, typical, formulas):
-    """Panels longer than so many kicks, or in which the drift or the noise may hide something."""
+def _too_long(landscape, noise, step, edges, typical, formulas):
+    """Panels longer than a few kicks, or in which the drift or the noise may hide something."""
     length = np.diff(edges)
     places = edges[:-1, None] + length[:, None] * np.linspace(0.05, 0.95, 5)
-    size = kick(landscape, noise, step, places).max(axis=1)
+    size = kick(landscape, noise, step, places).min(axis=1)
     drift = step * np.abs(landscape.derivative(places)).max(axis=1)
     reach = np.where(size > _QUIET * typical, size, np.maximum(size, drift / 2))
-    long_ = length > panel * reach
+    long_ = length > _KICKS * reach
     if formulas is None:
         return long_ | (length > np.ptp(edges) / 500)
     inset = 1e-4 * length
     bounds = [enclose(f, edges[:-1] + inset, edges[1:] - inset) for f in formulas]
     (least, most), (slope, top), *bends = bounds
     with np.errstate(all="ignore"):
-        long_ |= ~(step * (top - slope) <= panel * np.maximum(reach, length))
+        long_ |= ~(step * (top - slope) <= _KICKS * np.maximum(reach, length))
         loud = np.sqrt(2 * step * np.maximum(most, 0)) > length / 4
-        long_ |= loud & ~((most <= np.exp(panel) * least) | (length <= reach))
+        long_ |= loud & ~((most <= np.exp(2) * least) | (length <= reach))
         for (low, high), scale in zip(bends, (reach / step, most), strict=True):
-            long_ |= ~(length**2 * np.maximum(-low, high) <= 2 * panel * scale)
+            long_ |= ~(length**2 * np.maximum(-low, high) <= _KICKS * scale)
     return long_
 
 
@@ -220,6 +236,12 @@ def _cut(landscape, noise, step, start, side, climb):
     """Where an open side ends: Φ has climbed so far above its lowest value on the way.
 
     Where the noise grows so fast that Φ stays bounded, ever farther out.
+
+    Returns:
+        The place.
+
+    Raises:
+        ArithmeticError: the landscape does not rise on that side.
     """
     width = landscape.box[0][1] - landscape.box[0][0]
     edge = landscape.box[0][0 if side < 0 else 1]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sympy as sp
 
+from ddt_utils import _checks
 from ddt_utils.landscape import Landscape
 
 _x, _y = sp.symbols("x y", real=True)
@@ -18,6 +19,9 @@ def quartic() -> Landscape:
     r"""The symmetric double well :math:`L = x^4/4 - x^2/2`.
 
     Minima at ±1 with curvature 2, a saddle at 0 with curvature −1, barrier 1/4.
+
+    Returns:
+        The landscape.
     """
     return Landscape(_x**4 / 4 - _x**2 / 2, (_x,), name="quartic double well", box=((-2, 2),))
 
@@ -25,14 +29,18 @@ def quartic() -> Landscape:
 def tilted_quartic(tilt) -> Landscape:
     r"""The tilted double well :math:`L = x^4/4 - x^2/2 + \text{tilt}\cdot x`.
 
-    The left valley is the deeper one for a positive tilt.
+    Args:
+        tilt: of the plane that is added; for a positive one the left valley is the deeper.
+
+    Returns:
+        The landscape.
 
     Raises:
         ValueError: the tilt in absolute value is at least :math:`2/(3\sqrt3)`, where the second
             valley disappears.
     """
     limit = 2 / (3 * 3**0.5)
-    if not abs(float(tilt)) < limit:
+    if not abs(_checks.number("tilt", tilt)) < limit:
         raise ValueError(
             f"|tilt| must be below 2/(3√3) = {limit:.4f}, got {tilt}; "
             "a larger tilt leaves one valley only"
@@ -51,10 +59,7 @@ def _flank(curvature_minimum, curvature_saddle, barrier):
 
 def _positive(**parameters):
     for name, value in parameters.items():
-        if not float(value) > 0:
-            raise ValueError(
-                f"{name} must be positive, got {value}; curvatures of saddles are given as |H_b|"
-            )
+        _checks.number(name, value, above=0, remedy="curvatures of saddles are given as |H_b|")
     return (sp.nsimplify(value) for value in parameters.values())
 
 
@@ -70,6 +75,12 @@ def two_valleys(*, sharp, flat, saddle, barrier) -> Landscape:
         flat: curvature of the valley on the right.
         saddle: the curvature :math:`|H_b|` of the crest.
         barrier: the height ΔL of the crest above both minima.
+
+    Returns:
+        The landscape; its slope is continuous, its curvature jumps at the two junctions.
+
+    Raises:
+        ValueError: one of them is not positive.
     """
     sharp, flat, saddle, barrier = _positive(sharp=sharp, flat=flat, saddle=saddle, barrier=barrier)
     left_junction, left = _flank(sharp, saddle, barrier)
@@ -91,6 +102,17 @@ def piecewise_well(*, curvature_minimum, curvature_saddle, barrier) -> Landscape
     Mirror-symmetric: minima of curvature :math:`H_a` at ±b, a saddle of curvature
     :math:`-|H_b|` at 0, and :math:`s = |H_b|/(H_a + |H_b|)`. The curvature is one of two constants
     everywhere, so noise proportional to it has one of two temperatures.
+
+    Args:
+        curvature_minimum: :math:`H_a` of both valleys.
+        curvature_saddle: :math:`|H_b|` of the crest.
+        barrier: the height ΔL of the crest.
+
+    Returns:
+        The landscape.
+
+    Raises:
+        ValueError: one of them is not positive.
     """
     well = two_valleys(
         sharp=curvature_minimum, flat=curvature_minimum, saddle=curvature_saddle, barrier=barrier
@@ -102,10 +124,27 @@ def rotated_double_well(*, angle=sp.pi / 6, stiffness=2) -> Landscape:
     r"""A double well in the plane whose escape direction is turned by ``angle``.
 
     :math:`L = u^4/4 - u^2/2 + \text{stiffness}(u)\, v^2/2` with (u, v) the plane turned by the
-    angle; ``stiffness`` may be a number or a SymPy expression in ``Symbol("u", real=True)``, which
-    makes the transverse curvature at the saddle (u = 0) differ from that at the minima (u = ±1).
+    angle.
+
+    Args:
+        angle: from the x axis to the escape direction, in radians.
+        stiffness: a number, or a SymPy expression in ``Symbol("u", real=True)`` and in nothing
+            else, which makes the transverse curvature at the saddle (u = 0) differ from that at the
+            minima (u = ±1).
+
+    Returns:
+        The landscape, in x and y.
+
+    Raises:
+        ValueError: the stiffness uses another symbol than u, such as x or y.
     """
     u, v = sp.symbols("u v", real=True)
+    unknown = sp.sympify(stiffness).free_symbols - {u}
+    if unknown:
+        raise ValueError(
+            f'stiffness may use only Symbol("u", real=True), got {stiffness}; u runs along the '
+            "escape direction and is turned with the well"
+        )
     loss = u**4 / 4 - u**2 / 2 + sp.sympify(stiffness) * v**2 / 2
     turned = {
         u: sp.cos(angle) * _x + sp.sin(angle) * _y,
@@ -123,8 +162,18 @@ def mueller_brown(*, scale=1) -> Landscape:
     r"""The Müller–Brown surface, times ``scale``: three minima, two saddles and a curved path.
 
     Source: Müller and Brown, Theoretica Chimica Acta 53, 75 (1979). In its own units the barriers
-    are of order 100; ``scale=sympy.Rational(1, 100)`` makes them of order 1.
+    are of order 100.
+
+    Args:
+        scale: ``sympy.Rational(1, 100)`` makes the barriers of order 1.
+
+    Returns:
+        The landscape.
+
+    Raises:
+        ValueError: the scale is not positive.
     """
+    _checks.number("scale", scale, above=0, remedy="a negative one exchanges minima and maxima")
     amplitude = (-200, -100, -170, 15)
     a = (-1, -1, sp.Rational(-13, 2), sp.Rational(7, 10))
     b = (0, 0, 11, sp.Rational(3, 5))
@@ -144,9 +193,17 @@ def styblinski_tang(*, dimension=10) -> Landscape:
 
     The coordinates are independent; each has a global minimum near −2.904, a maximum near 0.157 and
     a local minimum near 2.747, so there are :math:`2^n` minima and :math:`n\,2^{n-1}` saddles.
+
+    Args:
+        dimension: n.
+
+    Returns:
+        The landscape, in theta_1 to theta_n.
+
+    Raises:
+        ValueError: n is not a whole number from 1.
     """
-    if not (isinstance(dimension, int) and dimension >= 1):
-        raise ValueError(f"dimension must be a positive integer, got {dimension!r}")
+    dimension = _checks.whole("dimension", dimension, least=1)
     theta = tuple(sp.Symbol(f"theta_{i}", real=True) for i in range(1, dimension + 1))
     loss = sum((t**4 - 16 * t**2 + 5 * t) / 2 for t in theta)
     return Landscape(

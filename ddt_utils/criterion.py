@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import sympy as sp
 
+from ddt_utils import _checks
 from ddt_utils.landscape import Landscape
 
 
@@ -26,7 +27,17 @@ class Criterion:
     question: str
 
     def condition(self, landscape: Landscape) -> sp.Basic:
-        """The SymPy relational in the landscape's variables that holds outside."""
+        """What holds outside.
+
+        Args:
+            landscape: the loss, whose variables it is written in.
+
+        Returns:
+            A SymPy relational, or And/Or of such.
+
+        Raises:
+            NotImplementedError: here; every criterion has its own.
+        """
         raise NotImplementedError
 
     def outside(self, theta, loss):
@@ -35,6 +46,12 @@ class Criterion:
         Args:
             theta: the parameters of R networks.
             loss: a function that gives their losses over all samples, shape (R,).
+
+        Returns:
+            A tensor of truth values, shape (R,).
+
+        Raises:
+            NotImplementedError: here; every criterion has its own.
         """
         raise NotImplementedError
 
@@ -76,7 +93,7 @@ class Beyond(Criterion):
         object.__setattr__(self, "direction", normal)
 
     def condition(self, landscape: Landscape) -> sp.Basic:
-        """:math:`(\\theta - p)\\cdot n \\ge 0`, solved for θ in one dimension."""
+        r""":math:`(\theta - p)\cdot n \ge 0`, solved for θ in one dimension."""
         _require_size("point", self.point, landscape)
         if landscape.dimension == 1:
             x, (place,) = landscape.variables[0], self.point
@@ -112,7 +129,7 @@ class LevelSet(Criterion):
         object.__setattr__(self, "height", height)
 
     def condition(self, landscape: Landscape) -> sp.Basic:
-        """:math:`L(\\theta) \\ge h`."""
+        r""":math:`L(\theta) \ge h`."""
         return landscape.expression >= self.height
 
     def outside(self, theta, loss):
@@ -204,9 +221,11 @@ class Quench(Criterion):
 
     def __post_init__(self):
         object.__setattr__(self, "minimum", _numbers("minimum", self.minimum))
-        for name in ("radius", "learning_rate", "iterations", "tolerance"):
-            if not (np.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        for name in ("radius", "learning_rate", "tolerance"):
+            object.__setattr__(self, name, _checks.number(name, getattr(self, name), above=0))
+        object.__setattr__(
+            self, "iterations", _checks.whole("iterations", self.iterations, least=1)
+        )
 
     def condition(self, landscape: Landscape) -> sp.Basic:
         """There is none."""
@@ -231,14 +250,18 @@ class Quench(Criterion):
 
 
 def _numbers(name, values):
-    array = np.atleast_1d(np.asarray(values, dtype=float))
-    if array.ndim != 1 or not array.size or not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite numbers, one per coordinate, got {values}")
+    remedy = "one per coordinate"
+    if np.ndim(values) == 0 and not hasattr(values, "__len__"):
+        return (_checks.number(name, values, remedy=remedy),)
+    array = _checks.array(name, values, shape=(None,), remedy=remedy)
+    if not array.size:
+        raise ValueError(f"{name} must be finite numbers, {remedy}, got {values!r}")
     return tuple(float(value) for value in array)
 
 
 def _require_size(name, values, landscape):
     if len(values) != landscape.dimension:
         raise ValueError(
-            f"{name} needs {landscape.dimension} numbers for {landscape.name}, got {len(values)}"
+            f"{name} needs {landscape.dimension} numbers for {landscape.name}, got {len(values)}; "
+            "give one per variable"
         )

@@ -208,9 +208,7 @@ def hessian_operator(model, theta, x, y, *, chunk: int | None = None):
 
     theta, x, y = _checked(model, theta, x, y)
     place = theta.clone().requires_grad_()
-    (slope,) = torch.autograd.grad(
-        model.trusted_losses(place, x, y).mean(), place, create_graph=True
-    )
+    (slope,) = torch.autograd.grad(model.loss(place, x, y), place, create_graph=True)
     _numpy(slope)  # refused if it is not finite
 
     def times(vectors):
@@ -235,7 +233,7 @@ def _gradients(model, theta, x, y, chunk):
     from torch.func import grad, vmap
 
     def loss(theta, xi, yi):
-        return model.trusted_losses(theta, xi[None], yi[None])[0]
+        return model.sample_losses(theta, xi[None], yi[None])[0]
 
     rows = _rows(chunk, _ENTRIES // len(theta))
     for xs, ys in zip(x.split(rows), y.split(rows), strict=True):
@@ -247,7 +245,7 @@ def _products(model, theta, x, y, vectors, chunk):
     from torch.func import grad, jvp, vmap
 
     def along(vector):
-        return jvp(grad(lambda t: model.trusted_losses(t, x, y).mean()), (theta,), (vector,))[1]
+        return jvp(grad(lambda t: model.loss(t, x, y)), (theta,), (vector,))[1]
 
     columns = _columns(theta, vectors)
     found = vmap(along, chunk_size=_rows(chunk, _ENTRIES // x.numel()))(columns)

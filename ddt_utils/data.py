@@ -8,136 +8,39 @@ sets that must be fetched are in :mod:`.uci`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ddt_utils import streams
+from ddt_utils import _checks, streams
+from ddt_utils.dataset import Dataset
 
-
-@dataclass(frozen=True, eq=False)
-class Dataset:
-    """m samples with d features.
-
-    Args:
-        name: for messages and captions.
-        inputs: shape (m, d), float64; kept as a read-only copy.
-        targets: shape (m,): classes, whole numbers from 0 (int64), or real numbers (float64).
-        classes: the names of the classes, in the order of their numbers; empty for real targets.
-        source: where the samples come from.
-        truth: the weights w of shape (d,) from which the targets were drawn, if they are known;
-            forgotten where inputs are rescaled or classes grouped.
-
-    Raises:
-        ValueError: shapes that do not match, a value that is not finite, an unknown class.
-    """
-
-    name: str
-    inputs: np.ndarray
-    targets: np.ndarray
-    classes: tuple[str, ...] = ()
-    source: str = ""
-    truth: np.ndarray | None = None
-
-    def __post_init__(self):
-        inputs = np.array(self.inputs, dtype=np.float64)
-        targets = np.array(self.targets, dtype=np.int64 if self.classes else np.float64)
-        truth = None if self.truth is None else np.array(self.truth, dtype=np.float64)
-        if inputs.ndim != 2 or not inputs.size or targets.shape != inputs.shape[:1]:
-            raise ValueError(
-                f"{self.name} needs inputs of shape (m, d) and m targets, got {inputs.shape} and "
-                f"{targets.shape}"
-            )
-        if not (np.isfinite(inputs).all() and np.isfinite(targets).all()):
-            raise ValueError(f"{self.name} has a value that is not finite; drop that sample")
-        if self.classes and not (targets.min() >= 0 and targets.max() < len(self.classes)):
-            raise ValueError(
-                f"{self.name} has classes from 0 to {len(self.classes) - 1}, got targets from "
-                f"{targets.min()} to {targets.max()}"
-            )
-        for field, array in (("inputs", inputs), ("targets", targets), ("truth", truth)):
-            if array is not None:
-                array.setflags(write=False)
-            object.__setattr__(self, field, array)
-        object.__setattr__(self, "classes", tuple(self.classes))
-
-    def __len__(self) -> int:
-        return len(self.inputs)
-
-    @property
-    def features(self) -> int:
-        """The number d of features."""
-        return self.inputs.shape[1]
-
-    @property
-    def counts(self) -> np.ndarray:
-        """How many samples each class has; shape (number of classes,)."""
-        return np.bincount(self.targets, minlength=len(self.classes)) if self.classes else None
-
-    def subset(self, indices) -> Dataset:
-        """The samples at these indices, or where this mask is true; inputs are not rescaled."""
-        return replace(self, inputs=self.inputs[indices], targets=self.targets[indices])
-
-    def split(self, train_fraction: float, *, seed: int) -> tuple[Dataset, Dataset]:
-        """Two parts without a common sample, drawn at random; inputs are not rescaled.
-
-        Raises:
-            ValueError: one of the parts would be empty.
-        """
-        count = round(train_fraction * len(self))
-        if not 0 < count < len(self):
-            raise ValueError(
-                f"train_fraction must leave samples on both sides of {len(self)}, got "
-                f"{train_fraction}; it is a number between 0 and 1"
-            )
-        order = streams.stream(seed, "split").permutation(len(self))
-        return self.subset(order[:count]), self.subset(order[count:])
-
-    def standardised(self, *, keep_constant: bool = False) -> Dataset:
-        """Mean 0 and variance 1 in each column; constant columns dropped, or kept as zeros."""
-        spread = np.ptp(self.inputs, axis=0)
-        varies = spread > 1e-12 * np.abs(self.inputs).max(axis=0)
-        keep = np.ones_like(varies) if keep_constant else varies
-        inputs, varies = self.inputs[:, keep], varies[keep]
-        centred = np.where(varies, inputs - inputs.mean(axis=0), 0.0)
-        deviation = np.where(varies, centred.std(axis=0), 1.0)
-        return replace(self, inputs=centred / deviation, truth=None)
-
-    def grouped(self, binary) -> Dataset:
-        """Two classes instead of many.
-
-        Args:
-            binary: the names of the classes that become class 1; or True: the second half of the
-                classes, the larger half if their number is odd; or None or False: no change.
-
-        Raises:
-            ValueError: unknown names, all of them or none, or real targets.
-        """
-        if binary is None or binary is False:
-            return self
-        names = self.classes[len(self.classes) // 2 :] if binary is True else tuple(binary)
-        if not names or not set(names) < set(self.classes):
-            raise ValueError(
-                f"binary must name some but not all of the classes {self.classes}, got {names}"
-            )
-        one = np.isin(np.array(self.classes)[self.targets], names)
-        rest = (name for name in self.classes if name not in names)
-        return replace(self, targets=one, classes=("+".join(rest), "+".join(names)), truth=None)
-
-    def tensors(self, device: str = "cpu") -> tuple:
-        """Inputs (float64) and targets (int64 or float64) as torch tensors of their own."""
-        import torch
-
-        return torch.tensor(self.inputs, device=device), torch.tensor(self.targets, device=device)
+__all__ = [
+    "Dataset", "breast_cancer", "digits", "gaussian_mixture", "signals", "teacher_logistic",
+    "teacher_regression", "wine",
+]  # fmt: skip
 
 
 def breast_cancer(*, binary: Iterable[str] | bool | None = None) -> Dataset:
-    """569 tumours, 30 features, malignant or benign (Wolberg, Mangasarian and Street 1993)."""
+    """569 tumours, 30 features, malignant or benign (Wolberg, Mangasarian and Street 1993).
+
+    Args:
+        binary: two groups of classes instead, see :meth:`Dataset.grouped`.
+
+    Returns:
+        The set.
+    """
     return _bundled("breast_cancer", "UCI, doi 10.24432/C5DW2B, as in scikit-learn", binary)
 
 
 def wine(*, binary: Iterable[str] | bool | None = None) -> Dataset:
-    """178 wines, 13 features, three growers (Aeberhard and Forina 1992)."""
+    """178 wines, 13 features, three growers (Aeberhard and Forina 1992).
+
+    Args:
+        binary: two groups of classes instead, see :meth:`Dataset.grouped`.
+
+    Returns:
+        The set.
+    """
     return _bundled("wine", "UCI, doi 10.24432/C5PC7J, as in scikit-learn", binary)
 
 
@@ -146,6 +49,13 @@ def digits(*, binary: Iterable[str] | bool | None = None, keep_constant: bool = 
 
     Three pixels are always white: 61 features, or with ``keep_constant`` all 64, these three zero,
     so that a sample is still a picture.
+
+    Args:
+        binary: two groups of classes instead, see :meth:`Dataset.grouped`.
+        keep_constant: keep the white pixels.
+
+    Returns:
+        The set.
     """
     source = "UCI, doi 10.24432/C50P49, the test part, as in scikit-learn"
     return _bundled("digits", source, binary, keep_constant)
@@ -169,17 +79,25 @@ def gaussian_mixture(
     two centres are ``separation`` apart. With two classes the best classifier is right with
     probability :math:`\Phi(\text{separation}/2)`.
 
+    Args:
+        samples: m.
+        features: d.
+        classes: k, from 2 to d + 1.
+        separation: of any two centres, in standard deviations.
+        seed: a whole number from 0 to 2⁶⁴ − 1.
+
+    Returns:
+        The set.
+
     Raises:
         ValueError: fewer than two classes, or fewer than ``classes`` − 1 features.
     """
     from scipy.linalg import helmert
 
-    _require_samples(samples, features)
-    if not 2 <= classes <= features + 1:
-        raise ValueError(
-            f"classes must be from 2 to features + 1 = {features + 1}, got {classes}; a simplex "
-            "of k corners needs k − 1 dimensions"
-        )
+    samples, features = _counts(samples, features)
+    remedy = "a simplex of k corners needs k − 1 dimensions"
+    classes = _checks.whole("classes", classes, least=2, most=features + 1, remedy=remedy)
+    separation = _checks.number("separation", separation, least=0)
     draw = streams.stream(seed, "data")
     targets = draw.integers(classes, size=samples)
     inputs = draw.standard_normal((samples, features))
@@ -195,7 +113,18 @@ def teacher_logistic(
 
     Class 1 has the probability :math:`1/(1 + e^{-w\cdot x})` with w, the ``truth``, uniform on the
     sphere of radius ``strength``, and x the standardised inputs of :func:`teacher_regression`.
+
+    Args:
+        samples: m.
+        features: d.
+        strength: the length of w.
+        correlation: ρ of neighbouring features, between −1 and 1.
+        seed: a whole number from 0 to 2⁶⁴ − 1.
+
+    Returns:
+        The set.
     """
+    strength = _checks.number("strength", strength, least=0)
     draw = streams.stream(seed, "data")
     inputs, weights = _teacher(samples, features, correlation, draw)
     weights = strength * weights
@@ -212,9 +141,20 @@ def teacher_regression(
     have the correlation ρ and others :math:`\rho^{|i-j|}`, whose spectrum reaches from
     :math:`(1-\rho)/(1+\rho)` to :math:`(1+\rho)/(1-\rho)`; then they are standardised.
 
+    Args:
+        samples: m.
+        features: d.
+        noise: the standard deviation of what is added to the targets.
+        correlation: ρ.
+        seed: a whole number from 0 to 2⁶⁴ − 1.
+
+    Returns:
+        The set.
+
     Raises:
         ValueError: fewer than two samples, no features, or a correlation not between −1 and 1.
     """
+    noise = _checks.number("noise", noise, least=0)
     draw = streams.stream(seed, "data")
     inputs, weights = _teacher(samples, features, correlation, draw)
     targets = inputs @ weights + noise * draw.standard_normal(samples)
@@ -222,9 +162,8 @@ def teacher_regression(
 
 
 def _teacher(samples, features, correlation, draw):
-    _require_samples(samples, features)
-    if not -1 < correlation < 1:
-        raise ValueError(f"correlation must be between −1 and 1, got {correlation}")
+    samples, features = _counts(samples, features)
+    correlation = _checks.number("correlation", correlation, above=-1, below=1)
     inputs = draw.standard_normal((samples, features))
     for j in range(1, features):
         fresh = np.sqrt(1 - correlation**2) * inputs[:, j]
@@ -252,17 +191,23 @@ def signals(
     places that are free), and smooth and white noise of standard deviations ``noise`` and
     ``noise``/10; the smooth one is white noise averaged over a Gaussian window of 2 points.
 
-    Raises:
-        ValueError: classes not from 2 to 10, a length below 20, or a shift not from 0 to 1.
+    Args:
+        samples: m.
+        classes: how many, from 2 to 10.
+        length: of a signal, from 20.
+        shift: from 0 to 1.
+        noise: standard deviation of the smooth noise.
+        seed: a whole number from 0 to 2⁶⁴ − 1.
+
+    Returns:
+        The set.
     """
     from scipy.ndimage import gaussian_filter1d
 
-    _require_samples(samples, length)
-    if not (2 <= classes <= 10 and length >= 20 and 0 <= shift <= 1):
-        raise ValueError(
-            "signals have 2 to 10 classes, a length from 20 on and a shift from 0 to 1, got "
-            f"{classes}, {length} and {shift}"
-        )
+    classes = _checks.whole("classes", classes, least=2, most=10)
+    samples, length = _counts(samples, _checks.whole("length", length, least=20))
+    shift = _checks.number("shift", shift, least=0, most=1)
+    noise = _checks.number("noise", noise, least=0)
     draw = streams.stream(seed, "data")
     targets = draw.integers(classes, size=samples)[:, None]
     width = 3 * length / 5
@@ -277,8 +222,7 @@ def signals(
     return Dataset("signals", inputs, targets[:, 0], names, "generated").standardised()
 
 
-def _require_samples(samples, features):
-    if not (samples >= 2 and features >= 1):
-        raise ValueError(
-            f"a set needs two samples and one feature at least, got {samples} and {features}"
-        )
+def _counts(samples, features):
+    return (
+        _checks.whole("samples", samples, least=2), _checks.whole("features", features, least=1)
+    )  # fmt: skip

@@ -26,7 +26,7 @@ from ddt_utils import _checks
 from ddt_utils._panels import check_line
 from ddt_utils._walk import walk
 
-_LEVELS = ((45, 4.0), (65, 3.2), (95, 2.4), (140, 1.7), (200, 1.2))  # climb of Φ, kicks per panel
+_LEVELS = ((45, 1), (65, 2), (95, 3), (140, 5), (200, 8))  # climb of Φ, parts of a panel
 
 
 def mean_first_passage_time(
@@ -88,10 +88,14 @@ def mean_first_passage_time(
             lack = walk.step - leak * times - np.bincount(rows.row, flow, leak.size)
             correction = inverse.solve(lack)
             times = times + correction
-        if not np.abs(correction).max() <= 1e-9 * np.abs(times).max():
-            return np.inf  # singular to rounding
         found = walk.step + float((walk.rows(np.array([start])) @ times)[0])
-        return np.log(found) if found > 0 else np.inf
+        if not (found > 0 and np.abs(correction).max() <= 1e-9 * np.abs(times).max()):
+            raise ArithmeticError(
+                "the mean time must be shorter than some 1e13 steps, or rounding decides; is the "
+                "walker held on the side without an end, and can it get past every point without "
+                "noise? else compare shorter times"
+            )
+        return np.log(found)
 
     return float(np.exp(_converge(landscape, noise, step, lower, upper, start, log_time, rtol)))
 
@@ -107,12 +111,23 @@ def stationary_density(landscape, noise, x, *, step, rtol=1e-6) -> np.ndarray:
         rtol: difference between two refinements, relative to the largest density.
 
     Returns:
-        Densities, the shape of ``x``.
+        Densities, the shape of ``x``, per unit of x.
 
     Raises:
         ValueError: as in :func:`mean_first_passage_time`.
         ArithmeticError: as there; also where valleys are joined so weakly (time scales 1e9 apart)
             that rounding decides between them.
+
+    Example:
+        A parabola of curvature h rests with the variance 2 D / (h (2 − h dt)), here 1/7.
+
+        >>> import sympy as sp
+        >>> from ddt_utils import landscape, noise
+        >>> x = sp.Symbol("x", real=True)
+        >>> bowl = landscape.Landscape(2 * x**2, (x,), name="bowl", box=((-2, 2),))
+        >>> found = stationary_density(bowl, noise.WhiteNoise(0.2), [0], step=0.15)
+        >>> (found * (2 * 3.14159265 / 7) ** 0.5).round(5)
+        array([1.])
     """
     x = _checks.array("x", x)
     kept = {}
@@ -149,9 +164,9 @@ def _converge(landscape, noise, step, lower, upper, start, quantity, rtol):
             f"the step of SGD is its learning rate, got step {step} and a noise with {eta}"
         )
     previous, difference = None, np.inf
-    for climb, panel in _LEVELS:
+    for climb, parts in _LEVELS:
         try:
-            value = quantity(walk(landscape, noise, step, lower, upper, start, climb, panel))
+            value = quantity(walk(landscape, noise, step, lower, upper, start, climb, parts))
         except ArithmeticError:
             if previous is None:
                 raise

@@ -16,8 +16,8 @@ from functools import lru_cache
 import numpy as np
 import sympy as sp
 
-from ddt_utils import _checks, _sound
-from ddt_utils._expressions import Torch, derivative, numpy_function, value
+from ddt_utils import _checks, _line, _sound
+from ddt_utils._expressions import Torch, derivative, numpy_function, switches, value
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,6 @@ class Landscape:
                 "substitute numbers for parameters with expression.subs"
             )
         object.__setattr__(self, "box", _checked_box(self.box, self.dimension))
-        object.__setattr__(self, "name", str(self.name))
         _sound.breaks(self.expression, self.variables, self.box, self.name)
 
     @property
@@ -113,8 +112,8 @@ class Landscape:
 
     @property
     def switches(self) -> tuple[sp.Expr, ...]:
-        """Expressions g: the formula of the loss changes only where some g is zero."""
-        return _sound.switches(self.expression)
+        """Expressions g; the formula of the loss changes only where some g is zero."""
+        return switches(self.expression)
 
     @property
     def breaks(self) -> tuple[float, ...]:
@@ -130,15 +129,11 @@ class Landscape:
 
     @property
     def kinks(self) -> tuple[float, ...]:
-        """Those of the breaks at which the slope jumps.
-
-        Raises:
-            ValueError: the landscape has more than one variable.
-        """
-        return _kinks(self.expression, self.variables[0], self.box[0], self.breaks)
+        """Those of the :attr:`breaks` at which the slope jumps."""
+        return _line.kinks(self.expression, self.variables[0], self.box[0], self.breaks)
 
     def latex(self) -> str:
-        """The loss in LaTeX, as it is displayed on a page."""
+        """The loss in LaTeX."""
         return sp.latex(self.expression)
 
     def value(self, *coordinates) -> np.ndarray:
@@ -209,8 +204,7 @@ class Landscape:
         Raises:
             ValueError: not one tensor per variable.
 
-        Example:
-            ``torch.func.grad(landscape.torch_value)(theta)`` is L′(θ) in one dimension.
+        Example: ``torch.func.grad(landscape.torch_value)(theta)`` is L′(θ) in one dimension.
         """
         import torch
 
@@ -223,11 +217,9 @@ class Landscape:
         shape = torch.broadcast_shapes(*(c.shape for c in coordinates))
         at = dict(zip(self.variables, coordinates, strict=True))
         found = value(self.expression, at, Torch(coordinates[0]))
-        return (
-            found.expand(shape)
-            if torch.is_tensor(found)
-            else coordinates[0].new_full(shape, float(found))
-        )
+        if torch.is_tensor(found):
+            return found.expand(shape)
+        return coordinates[0].new_full(shape, float(found))
 
     def rescaled(self, sharpness) -> Landscape:
         r"""The sharper landscape :math:`L(\sqrt{k}\,\theta)`.
@@ -324,11 +316,6 @@ def _checked_box(box, dimension):
             f"{dimension} variables, got {box!r}; in one dimension write ((low, high),)"
         )
     return pairs
-
-
-@lru_cache(maxsize=512)
-def _kinks(expression, variable, box, places):
-    return _sound.kinks(expression, variable, box, places)
 
 
 @lru_cache(maxsize=512)

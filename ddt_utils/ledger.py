@@ -163,7 +163,7 @@ def claim(
     Args:
         key: the claim's name in ``book/claims.yml``.
         statement: what was found, in one sentence.
-        status: one of :data:`STATUSES`; see :class:`Claim`.
+        status: one of ``STATUSES``; see :class:`Claim`.
         predicted: what the claim's own, asymptotic theory says: a number, or a text. Of ``another
             constant`` it is the corrected constant, unless ``exact`` is given.
         exact: what an exact solution for this noise and step says: a number, or a text.

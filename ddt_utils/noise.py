@@ -1,20 +1,23 @@
-r"""What drives the walker: the diffusion matrix :math:`D(\theta)` of
-:math:`d\theta = -\nabla L\,dt + \sqrt{2D}\,dW` (Ito).
+r"""What drives the walker: the diffusion matrix :math:`D(\theta)`.
 
-For SGD :math:`D = \frac{\eta}{2} C`, where C is the covariance of one minibatch gradient. A noise
-model states D as a SymPy matrix in the variables of a landscape, from which the compiled step, the
+It stands in :math:`d\theta = -\nabla L\,dt + \sqrt{2D}\,dW` (Ito). For SGD
+:math:`D = \frac{\eta}{2} C`, where C is the covariance of one minibatch gradient. A noise model
+states D as a SymPy matrix in the variables of a landscape, from which the compiled step, the
 quadrature and the Fokker–Planck operator are generated.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import sympy as sp
 
+from ddt_utils import _checks
+from ddt_utils._diffusion import Noise, expression, require_symbols, symmetric
 from ddt_utils.landscape import Landscape
+
+_SCALE = "D = learning_rate / 2 times the covariance of a minibatch gradient"
 
 #: Where in a step the noise is evaluated, as a fraction of the step.
 CONVENTIONS = {"ito": 0.0, "stratonovich": 0.5, "isothermal": 1.0}
@@ -23,65 +26,17 @@ CONVENTIONS = {"ito": 0.0, "stratonovich": 0.5, "isothermal": 1.0}
 def convention_exponent(convention: str) -> float:
     r"""The :math:`\alpha` of a convention: the Ito drift is :math:`-\nabla L + \alpha D'`.
 
+    Args:
+        convention: a name.
+
+    Returns:
+        The fraction of the step at which the noise is evaluated.
+
     Raises:
         ValueError: the convention is not one of :data:`CONVENTIONS`.
     """
-    if convention not in CONVENTIONS:
-        raise ValueError(
-            f"convention must be one of {sorted(CONVENTIONS)}, got {convention!r}; "
-            "SGD, which evaluates its noise before the step, is 'ito'"
-        )
-    return CONVENTIONS[convention]
-
-
-@lru_cache(maxsize=256)
-def _entries(noise, landscape):
-    """The entries of D, which take SymPy far longer to write down than NumPy to evaluate."""
-    return tuple(noise.diffusion_matrix(landscape))
-
-
-class Noise:
-    """What every noise model offers: D as SymPy, and from it D as numbers."""
-
-    def diffusion_matrix(self, landscape: Landscape) -> sp.ImmutableMatrix:
-        """D as a SymPy matrix of shape (n, n) in the variables of the landscape."""
-        raise NotImplementedError
-
-    def factor(self, landscape: Landscape) -> tuple[tuple, sp.Matrix]:
-        r"""A matrix :math:`\sigma` with :math:`\sigma\sigma^\top = D`, for the simulated step.
-
-        Roots of a diagonal D, otherwise the lower triangle of Cholesky.
-
-        Returns:
-            Intermediate results (symbol, expression) in the order in which they are needed, and
-            :math:`\sigma` of shape (n, k) in terms of them.
-
-        Raises:
-            ValueError: D is a full matrix that depends on the state in more than four dimensions.
-        """
-        diffusion = self.diffusion_matrix(landscape)
-        if diffusion.is_diagonal():
-            return (), sp.diag(*(_root(d) for d in diffusion.diagonal()))
-        if not diffusion.free_symbols:
-            try:
-                lower = np.linalg.cholesky(np.array(diffusion.tolist(), dtype=float))
-            except np.linalg.LinAlgError:
-                raise ValueError(
-                    f"D must be positive definite, got {diffusion.tolist()}; give the factor of a "
-                    "D of lower rank with FactorNoise"
-                ) from None
-            return (), sp.Matrix(lower).applyfunc(lambda v: v if v else sp.Integer(0))
-        if landscape.dimension > 4:
-            raise ValueError(
-                "a full D that depends on the state is factorised in up to 4 dimensions, "
-                f"{landscape.name} has {landscape.dimension}; give its factor with FactorNoise"
-            )
-        return _cholesky(diffusion)
-
-    def diffusion(self, landscape: Landscape, *coordinates) -> np.ndarray:
-        """D at points given as one coordinate array per variable; shape (..., n, n)."""
-        flat = landscape.evaluate(_entries(self, landscape), *coordinates)
-        return flat.reshape(flat.shape[:-1] + (landscape.dimension, landscape.dimension))
+    remedy = "SGD, which evaluates its noise before the step, is 'ito'"
+    return CONVENTIONS[_checks.choice("convention", convention, CONVENTIONS, remedy=remedy)]
 
 
 @dataclass(frozen=True)
@@ -103,7 +58,7 @@ class WhiteNoise(Noise):
     diffusion_constant: float
 
     def __post_init__(self):
-        _require_positive(self.diffusion_constant, "diffusion_constant")
+        _checks.number("diffusion_constant", self.diffusion_constant, above=0, remedy=_SCALE)
 
     def diffusion_matrix(self, landscape: Landscape) -> sp.ImmutableMatrix:
         """D times the identity of shape (n, n)."""
@@ -128,8 +83,14 @@ class StateDependentNoise(Noise):
     expression: sp.Expr | tuple | sp.MatrixBase
 
     def __post_init__(self):
-        if isinstance(self.expression, (sp.MatrixBase, list, np.ndarray)):
-            object.__setattr__(self, "expression", sp.ImmutableMatrix(self.expression))
+        given = self.expression
+        if isinstance(given, tuple):
+            given = tuple(expression("an entry of D", entry) for entry in given)
+        elif isinstance(given, (sp.MatrixBase, list, np.ndarray)):
+            given = _matrix("D", given)
+        else:
+            given = expression("D", given)
+        object.__setattr__(self, "expression", given)
 
     def diffusion_matrix(self, landscape: Landscape) -> sp.ImmutableMatrix:
         """D as a SymPy matrix of shape (n, n)."""
@@ -145,7 +106,7 @@ class StateDependentNoise(Noise):
                 f"D must be {n} × {n} for {landscape.name}, got shape {matrix.shape}; "
                 "give one expression, one per variable, or an n × n matrix"
             )
-        _check_symbols(matrix, landscape)
+        require_symbols(matrix, landscape)
         if not matrix.free_symbols:
             numbers = np.array(matrix.tolist(), dtype=float)
             if not np.allclose(numbers, numbers.T) or np.linalg.eigvalsh(numbers).min() <= 0:
@@ -157,7 +118,7 @@ class StateDependentNoise(Noise):
                 f"a constant entry of D must be positive, got {list(matrix.diagonal())}; give a "
                 "direction without noise with FactorNoise"
             )
-        elif not matrix.is_diagonal() and sp.simplify(matrix - matrix.T) != sp.zeros(n, n):
+        elif not symmetric(matrix):
             raise ValueError(f"D must be symmetric, got {matrix.tolist()}")
         return sp.ImmutableMatrix(matrix)
 
@@ -179,7 +140,7 @@ class FactorNoise(Noise):
     expression: sp.MatrixBase
 
     def __post_init__(self):
-        object.__setattr__(self, "expression", sp.ImmutableMatrix(self.expression))
+        object.__setattr__(self, "expression", _matrix("the factor of D", self.expression))
 
     def factor(self, landscape: Landscape) -> tuple[tuple, sp.Matrix]:
         """The given factor; see :meth:`Noise.factor`."""
@@ -189,7 +150,7 @@ class FactorNoise(Noise):
                 f"the factor of D needs {landscape.dimension} rows for {landscape.name}, got "
                 f"shape {sigma.shape}"
             )
-        _check_symbols(sigma, landscape)
+        require_symbols(sigma, landscape)
         return (), sigma
 
     def diffusion_matrix(self, landscape: Landscape) -> sp.ImmutableMatrix:
@@ -224,24 +185,32 @@ class MinibatchNoise(Noise):
     replacement: bool = True
 
     def __post_init__(self):
-        object.__setattr__(self, "losses", tuple(sp.sympify(loss) for loss in self.losses))
-        _require_positive(self.learning_rate, "learning_rate")
-        if len(self.losses) < 2:
-            raise ValueError(f"minibatches need at least two sample losses, got {self.losses}")
-        most = np.inf if self.replacement else len(self.losses)
-        if not (self.batch_size == int(self.batch_size) and 1 <= self.batch_size <= most):
-            raise ValueError(
-                f"batch_size must be a whole number from 1 to {most}, got {self.batch_size}"
-            )
-        object.__setattr__(self, "batch_size", int(self.batch_size))
+        losses = self.losses if isinstance(self.losses, (tuple, list)) else (self.losses,)
+        losses = tuple(expression("a sample loss", loss) for loss in losses)
+        object.__setattr__(self, "losses", losses)
+        _checks.number("learning_rate", self.learning_rate, above=0, remedy=_SCALE)
+        if len(losses) < 2:
+            raise ValueError(f"minibatches need at least two sample losses, got {losses}")
+        _checks.choice("replacement", self.replacement, (True, False))
+        size = _checks.whole(
+            "batch_size",
+            self.batch_size,
+            least=1,
+            most=None if self.replacement else len(losses),
+            remedy="without replacement a batch holds a sample once at most",
+        )
+        object.__setattr__(self, "batch_size", size)
 
     def check(self, landscape: Landscape) -> None:
         """Refuse a landscape that is not the mean of the sample losses.
 
+        Args:
+            landscape: the loss.
+
         Raises:
             ValueError: the two differ somewhere in the box, or a loss has other symbols.
         """
-        _check_symbols(sp.Matrix(self.losses), landscape)
+        require_symbols(sp.Matrix(self.losses), landscape)
         low, high = np.transpose(landscape.box)
         places = np.random.default_rng(0).uniform(low, high, (32, landscape.dimension))
         mean = landscape.evaluate(self.losses, *places.T).mean(axis=-1)
@@ -294,7 +263,7 @@ class HessianNoise(Noise):
 
     Raises:
         ValueError: η or B not positive, the floor negative; by :meth:`diffusion_matrix`, a full
-            Hessian in more than two dimensions.
+            Hessian in more than two dimensions, or a loss without any curvature and no floor.
     """
 
     learning_rate: float
@@ -302,10 +271,9 @@ class HessianNoise(Noise):
     floor: float = 0.0
 
     def __post_init__(self):
-        _require_positive(self.learning_rate, "learning_rate")
-        _require_positive(self.batch_size, "batch_size")
-        if not self.floor >= 0:
-            raise ValueError(f"floor must be zero or positive, got {self.floor}; it is a curvature")
+        _checks.number("learning_rate", self.learning_rate, above=0, remedy=_SCALE)
+        _checks.number("batch_size", self.batch_size, above=0, remedy=_SCALE)
+        _checks.number("floor", self.floor, least=0, remedy="it is a curvature")
 
     @property
     def temperature(self) -> sp.Expr:
@@ -315,6 +283,11 @@ class HessianNoise(Noise):
     def diffusion_matrix(self, landscape: Landscape) -> sp.ImmutableMatrix:
         """D as a SymPy matrix of shape (n, n); a full Hessian is taken in two dimensions."""
         hessian = landscape.hessian_expression
+        if hessian.is_zero_matrix and not self.floor:
+            raise ValueError(
+                f"the noise of {landscape.name} would be zero, as its curvature is everywhere but "
+                "at kinks; give HessianNoise a floor"
+            )
         if not hessian.is_diagonal():
             if landscape.dimension != 2:
                 raise ValueError(
@@ -333,7 +306,7 @@ class HessianNoise(Noise):
         half = sp.sqrt(((hessian[0, 0] - hessian[1, 1]) / 2) ** 2 + hessian[0, 1] ** 2)
         upper, lower = self._floored(mean + half), self._floored(mean - half)
         # where the gap closes the second term is 0/0 and its limit 0
-        slope = (upper - lower) / (2 * sp.Max(half, sp.Float(1e-12)))
+        slope = (upper - lower) / (2 * sp.Max(half, sp.Float(1e-30)))
         return (upper + lower) / 2 * sp.eye(2) + slope * (hessian - mean * sp.eye(2))
 
     def _floored(self, curvature):
@@ -343,41 +316,12 @@ class HessianNoise(Noise):
         return sp.Max(size, sp.sympify(self.floor)) if self.floor else size
 
 
-def _require_positive(value, name):
-    if not (np.isfinite(float(value)) and value > 0):
-        raise ValueError(
-            f"{name} must be positive and finite, got {value}; "
-            "D = learning_rate / 2 times the covariance of a minibatch gradient"
-        )
-
-
-def _check_symbols(matrix, landscape):
-    unknown = matrix.free_symbols - set(landscape.variables)
-    if unknown:
-        raise ValueError(
-            f"D may use only the variables {landscape.variables}, got also {unknown}; "
-            "take the symbols from landscape.variables"
-        )
-
-
-def _root(d):
-    """√d, with a positive constant factor taken out of the root and pieces kept."""
-    if isinstance(d, sp.Piecewise):
-        return sp.Piecewise(*((_root(e), c) for e, c in d.args))
-    constant, rest = d.as_independent(*d.free_symbols, as_Add=False)
-    if not constant.is_positive:
-        return sp.sqrt(d)
-    return sp.sqrt(constant) * (_root(rest) if isinstance(rest, sp.Piecewise) else sp.sqrt(rest))
-
-
-def _cholesky(matrix):
-    """The lower triangle, entry by entry, each named so that no expression grows."""
-    n, where, lower = matrix.shape[0], [], sp.zeros(*matrix.shape)
-    for j in range(n):
-        for i in range(j, n):
-            rest = matrix[i, j] - sum(lower[i, k] * lower[j, k] for k in range(j))
-            entry = sp.sqrt(rest) if i == j else rest / lower[j, j]
-            name = sp.Dummy(f"factor_{i}{j}", real=True)
-            where.append((name, entry))
-            lower[i, j] = name
-    return tuple(where), lower
+def _matrix(name, given):
+    """A SymPy matrix of numbers and expressions."""
+    rows = given.tolist() if isinstance(given, (sp.MatrixBase, np.ndarray)) else given
+    shape = np.shape(np.array(rows, dtype=object))
+    if len(shape) != 2 or 0 in shape:
+        raise ValueError(f"{name} must be a matrix, got shape {shape}; give its rows")
+    return sp.ImmutableMatrix(
+        [[expression(f"an entry of {name}", entry) for entry in row] for row in rows]
+    )

@@ -15,13 +15,12 @@ import numpy as np
 
 from ddt_utils import _checks, _files, provenance, streams
 from ddt_utils.escape import CENSORED, DIVERGED, ESCAPED, EscapeTimes
-from ddt_utils.updates import SAMPLINGS, SGD, GaussianSGD, GradientDescent, Rule, sgld
+from ddt_utils.model import known_targets
+from ddt_utils.updates import SGD, GaussianSGD, GradientDescent, Rule, sgld
 
-__all__ = [
-    "SAMPLINGS", "SGD", "GaussianSGD", "GradientDescent", "Replicas", "Rule", "sgld",
-]  # fmt: skip
+__all__ = ["SGD", "GaussianSGD", "GradientDescent", "Replicas", "Rule", "sgld"]
 _FAR = 1e6  # a replica with a larger parameter has diverged
-_KEPT = ("theta", "iteration", "status", "seen", "looked", "since", "asked")
+_KEPT = ("theta", "iteration", "status", "seen", "looked", "since")
 
 
 class Replicas:
@@ -81,18 +80,17 @@ class Replicas:
         count = None if replicas is None else _checks.whole("replicas", replicas, least=1)
         if begin.ndim == 1:
             begin = begin.expand(count or 1, -1)
-        if begin.ndim != 2 or begin.shape[1] != model.size or count not in (None, len(begin)):
+        shape = (count or len(begin), model.size)
+        if begin.shape != shape or not len(begin):
             raise ValueError(
                 f"start must have shape ({model.size},), or ({count or 'R'}, {model.size}), got "
                 f"{tuple(np.shape(start))}"
             )
-        if not len(begin):
-            raise ValueError("start must have a row for each replica, got none")
         self.theta = begin.clone()
         self.state = rule.initial_state(self.theta)
         self.iteration = 0
         self._start = begin.cpu().numpy().copy()
-        self._draw, self._length = rule.draws(len(self.x), model.size)
+        self._draw, self._length = rule.draws(len(inputs), model.size)
         self._status = np.zeros(len(self.theta), np.int8)
         self._seen = np.zeros(len(self.theta), np.int64)
         self._looked = self._since = 0  # iterations: of the last look, and when watching began
@@ -115,7 +113,8 @@ class Replicas:
             A tensor of shape (R,).
         """
         theta = self.theta if theta is None else theta
-        return self.model.trusted_losses(theta, self.x, self.y).mean(-1)
+        with known_targets():
+            return self.model.loss(theta, self.x, self.y)
 
     def gradient(self, theta, indices=None):
         """The gradient of the loss.
@@ -131,7 +130,9 @@ class Replicas:
 
         x, y = (self.x, self.y) if indices is None else (self.x[indices], self.y[indices])
         theta = theta.detach().requires_grad_()
-        (found,) = torch.autograd.grad(self.model.trusted_losses(theta, x, y).mean(-1).sum(), theta)
+        with known_targets():
+            loss = self.model.loss(theta, x, y).sum()
+        (found,) = torch.autograd.grad(loss, theta)
         return found
 
     def run(self, iterations: int, *, every=None, observe: Callable | None = None, progress=False):
@@ -214,10 +215,10 @@ class Replicas:
         Args:
             path: of the file, by custom with the ending ``.npz``; what is there is replaced.
         """
-        numbers = (self._status, self._seen, self._looked, self._since, self._asked)
+        numbers = (self._status, self._seen, self._looked, self._since)
         state = dict(zip(_KEPT, (self.theta.cpu().numpy(), self.iteration, *numbers), strict=True))
         state |= {f"state {name}": part.cpu().numpy() for name, part in self.state.items()}
-        _files.write_arrays(path, state | dict(digest=self._digest()))
+        _files.write_arrays(path, state | dict(digest=[self._digest(), self._asked]))
 
     def resume(self, path):
         """Go on from what :meth:`save` wrote, of replicas that were made with the same arguments.
@@ -239,22 +240,20 @@ class Replicas:
             remedy="resume from another copy, or train again from the beginning",
             keys=("digest", *_KEPT, *names),
         )
-        if str(kept["digest"]) != self._digest():
+        digest, asked = np.append(kept["digest"], "")[:2]
+        if digest != self._digest():
             raise ValueError(
                 f"{path} holds another training (model, data, rule, start, seed, number of "
                 "replicas or the code of the package differ); make the replicas with the arguments "
                 "that they had"
             )
-        like = dict(dtype=self.theta.dtype, device=self.theta.device)
-        self.theta = torch.from_numpy(kept["theta"]).to(**like)
-        self.state = {
-            name: torch.from_numpy(kept[f"state {name}"]).to(self.theta.device)
-            for name in self.state
-        }
+        place = self.theta.device
+        self.theta = torch.from_numpy(kept["theta"]).to(place)
+        self.state = {k: torch.from_numpy(kept[f"state {k}"]).to(place) for k in self.state}
         self.iteration, self._looked, self._since = (
             int(kept[name]) for name in ("iteration", "looked", "since")
         )
-        self._status, self._seen, self._asked = kept["status"], kept["seen"], str(kept["asked"])
+        self._status, self._seen, self._asked = kept["status"], kept["seen"], str(asked)
         self._block = (-1, None, None)
         return self
 
@@ -263,8 +262,8 @@ class Replicas:
         asked = provenance.digest({"criterion": criterion})
         if self._asked and asked != self._asked:
             raise ValueError(
-                f"criterion must be the one that these replicas are watched for, got {criterion!r};"
-                " make new replicas to ask another question"
+                f"criterion must be the one that these replicas are watched for, got {criterion}; "
+                "make new replicas to ask another question"
             )
         if not self._asked:
             out = np.asarray(criterion.outside(self.theta, self.loss).cpu())

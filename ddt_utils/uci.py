@@ -16,6 +16,7 @@ from urllib.error import HTTPError, URLError
 
 import numpy as np
 
+from ddt_utils import _checks
 from ddt_utils.data import Dataset
 
 
@@ -103,12 +104,14 @@ def fetch(
         binary: two groups of classes instead, see :meth:`~ddt_utils.data.Dataset.grouped`.
         folder: where the files are kept; scikit-learn's data folder if not given.
 
+    Returns:
+        The set, with standardised columns.
+
     Raises:
         ValueError: an unknown name; a file that is damaged or not what the table says.
         ConnectionError: the file is not there yet and the server cannot be reached.
     """
-    if name not in _REMOTE:
-        raise ValueError(f"name must be one of {SETS}, got {name!r}")
+    _checks.choice("name", name, SETS)
     from sklearn.datasets import get_data_home
 
     remote, folder = _REMOTE[name], Path(get_data_home(folder))

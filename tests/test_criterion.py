@@ -5,7 +5,7 @@ import pytest
 import sympy as sp
 
 from ddt_utils import catalog, critical, generator, simulate
-from ddt_utils.criterion import Beyond, Box, Criterion, LevelSet
+from ddt_utils.criterion import Beyond, Box, Criterion, LevelSet, Quench
 from ddt_utils.landscape import Landscape
 from ddt_utils.noise import WhiteNoise
 
@@ -77,16 +77,50 @@ def test_the_plane_at_a_saddle():
     [
         (lambda: Beyond(0, 0), "must point somewhere"),
         (lambda: Beyond((0, 0), 1), "one number per coordinate"),
-        (lambda: Beyond(np.nan, 1), "finite numbers"),
-        (lambda: LevelSet(np.inf), "finite numbers"),
+        (lambda: Beyond(np.nan, 1), "point must be a finite real number, got nan"),
+        (lambda: LevelSet(np.inf), "height must be a finite real number, got inf"),
         (lambda: Box((0, 0), (1, 1, 1)), "half_width must be positive"),
         (lambda: Box(0, -1), "half_width must be positive"),
         (lambda: Box(0, 1).condition(BOWL), "centre needs 2 numbers for bowl, got 1"),
         (lambda: Beyond(0, 1).condition(BOWL), "point needs 2 numbers for bowl, got 1"),
+        (lambda: Beyond("a", 1), "point must be"),
+        (lambda: Beyond(None, 1), "point must be"),
+        (lambda: Beyond((0, 1j), (1, 0)), "point must be"),
+        (lambda: Beyond(((0, 1),), (1, 0)), "point must be"),
+        (lambda: Beyond((), ()), "point must be finite numbers"),
+        (lambda: Beyond((0, np.inf), (1, 0)), "point must be finite"),
+        (lambda: LevelSet(True), "height must be"),
+        (lambda: LevelSet("1"), "height must be"),
+        (lambda: Box((0, 0), None), "half_width must be"),
+        (lambda: Box((0, 0), (1, 0)), "half_width must be positive"),
+        (lambda: Quench((0, 1), 0, 0.1), "radius must be a finite real number, above 0, got 0"),
+        (lambda: Quench((0, 1), 1, "0.1"), "learning_rate must be"),
+        (lambda: Quench((0, 1), 1, 0.1, iterations=2.5), "iterations must be a whole number"),
+        (lambda: Quench((0, 1), 1, 0.1, tolerance=np.nan), "tolerance must be"),
+        (lambda: Quench((0, 1), 1, 0.1).condition(BOWL), "no region that an expression"),
         (lambda: BOWL.exit_condition(5), "or a criterion, got 5"),
+        (lambda: BOWL.exit_condition("x > 1"), "or a criterion, got 'x > 1'"),
         (lambda: BOWL.exit_condition(sp.Symbol("q") > 1), "got also {q}"),
     ],
 )
 def test_errors(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_numbers_of_numpy_and_sympy_are_taken():
+    assert Beyond(np.array([1, 2]), [3, 4.5]) == Beyond((1.0, 2.0), (3.0, 4.5))
+    assert LevelSet(sp.Rational(1, 4)).height == 0.25
+    assert Box(np.float64(1.5), np.int64(2)) == Box((1.5,), (2.0,))
+
+
+def test_a_quench_that_runs_out_of_iterations_counts_where_it_is():
+    """Descent on k x²/2 shrinks x by 1 − ηk in each iteration, with η = 0.1 and k = 3."""
+    import torch
+
+    start = torch.tensor([[2.0], [-0.5]], dtype=torch.float64)
+    for iterations in (1, 2, 5):
+        left = 0.7**iterations
+        for radius, outside in ((1.99 * left, [True, False]), (2.01 * left, [False, False])):
+            rule = Quench(0, radius, 0.1, iterations=iterations)
+            assert rule.outside(start, lambda t: 1.5 * t[:, 0] ** 2).tolist() == outside

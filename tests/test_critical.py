@@ -1,4 +1,6 @@
-"""Critical points and paths against polynomial roots, mpmath, topology and direct integration."""
+"""Critical points against polynomial roots, mpmath and topology, in any units."""
+
+import warnings
 
 import mpmath as mp
 import numpy as np
@@ -6,12 +8,10 @@ import pytest
 import sympy as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.integrate import solve_ivp
 
 from ddt_utils import catalog
 from ddt_utils.critical import critical_points, escape_direction, minima, saddles
 from ddt_utils.landscape import Landscape
-from ddt_utils.paths import connected_minima, minimum_energy_path
 
 x, y, z = sp.symbols("x y z", real=True)
 SURFACE = catalog.mueller_brown()
@@ -118,69 +118,167 @@ def test_the_escape_direction_turns_with_the_well():
         escape_direction(minima(well)[0])
 
 
-def test_descents_join_the_right_valleys():
-    deep, right, middle = (p.location for p in minima(SURFACE))
-    low, high = saddles(SURFACE)
-    for saddle, pair in ((low, (middle, right)), (high, (deep, middle))):
-        found = np.array(sorted(p.location.tolist() for p in connected_minima(SURFACE, saddle)))
-        np.testing.assert_allclose(found, sorted(p.tolist() for p in pair), atol=1e-10)
-    left, right = connected_minima(catalog.quartic(), saddles(catalog.quartic())[0])
-    assert (left.location[0], right.location[0]) == pytest.approx((-1, 1))
+def line(loss, low=-3, high=3):
+    return Landscape(loss, (x,), name="line", box=((low, high),))
 
 
-def test_the_path_is_the_steepest_descent_from_its_saddles():
-    """A second integrator, from each saddle; every point of it lies on the path."""
-    deep, right, _ = minima(SURFACE)
-    path = minimum_energy_path(SURFACE, deep, right, images=200)
-    np.testing.assert_allclose(path.points[[0, -1]], [deep.location, right.location], atol=1e-12)
-    assert [s.value for s in path.saddles] == pytest.approx([-40.6648, -72.2489], abs=1e-4)
-    assert np.ptp(np.diff(path.arc)) < 1e-3 * path.arc[-1] / 200
-    for saddle in path.saddles:
-        for side in (-1, 1):
-            start = saddle.location + side * 1e-4 * escape_direction(saddle)
-            flow = solve_ivp(
-                lambda t, p: -SURFACE.gradient(*p), (0, 0.02), start, "Radau", rtol=1e-8, atol=1e-9
-            )
-            gaps = np.linalg.norm(flow.y.T[:, None] - path.points, axis=2).min(axis=1)
-            assert gaps.max() < 0.51 * path.arc[-1] / 199 + 1e-4
+def plane(loss, box=((-3, 3), (-3, 3))):
+    return Landscape(loss, (x, y), name="plane", box=box)
 
 
-def test_the_gradient_is_the_tangent_of_the_path():
-    well = catalog.rotated_double_well(stiffness=3 + sp.Symbol("u", real=True))
-    surface = Landscape(well.expression + x * y**2 / 4, well.variables, name="bent", box=well.box)
-    path = minimum_energy_path(surface, *minima(surface), images=400)
-    tangent = np.gradient(path.points, path.arc, axis=0, edge_order=2)
-    gradient = surface.gradient(*path.points.T)
-    across = gradient[:, 0] * tangent[:, 1] - gradient[:, 1] * tangent[:, 0]
-    assert np.abs(across).max() < 1e-3 * np.abs(gradient).max()
+@pytest.mark.parametrize("length", [1.0, 3.4e-10, 3e11])
+@pytest.mark.parametrize("energy", [1.0, 1.65e-21, 2e-120, 3e40])
+def test_no_length_and_no_energy_is_special(length, energy):
+    """A bond, a polynomial and a plane in other units have the same points, moved and scaled."""
+    s, e = sp.Float(length, 17), sp.Float(energy, 17)
+    bond = line(4 * e * ((s / x) ** 12 - (s / x) ** 6), 0.8 * length, 4 * length)
+    (found,) = critical_points(bond)
+    assert found.location[0] / length == pytest.approx(2 ** (1 / 6), rel=1e-12)
+    assert found.value / energy == pytest.approx(-1, rel=1e-12)
+    curvature = 72 * 2 ** (-1 / 3)
+    assert found.eigenvalues[0] / energy * length**2 == pytest.approx(curvature, rel=1e-9)
+    well = line(e * ((x / s) ** 4 / 4 - (x / s) ** 2 / 2 + (x / s) / 9), -2 * length, 2 * length)
+    low, top, high = sorted(np.roots([1, 0, -1, 1 / 9]).real)
+    np.testing.assert_allclose(
+        [p.location[0] / length for p in critical_points(well)], [low, high, top], rtol=1e-9
+    )
+    box = ((-2 * length, 2 * length), (-3, 3))
+    loss = e * (((x / s) ** 2 - 1) ** 2 + x / s * y / 5 + y**2)
+    points = critical_points(plane(loss, box))
+    away = np.sqrt(1 + 0.005)
+    expected = [[-away, away / 10], [away, -away / 10], [0, 0]]
+    np.testing.assert_allclose(
+        [p.location / [length, 1] for p in points], expected, rtol=1e-9, atol=1e-9
+    )
+    assert [p.index for p in points] == [0, 0, 1]
 
 
-def test_a_guess_can_lead_over_the_other_pass():
-    """Two valleys joined by two passes, around a hill."""
-    ring = (x**2 + y**2 - 1) ** 2 - x**2 / 4 + y / 20
-    well = Landscape(ring, (x, y), name="ring", box=((-2, 2),) * 2)
-    left, right = sorted(minima(well), key=lambda p: p.location[0])
-    for side in (-1, 1):
-        path = minimum_energy_path(well, left, right, through=(0, side))
-        assert len(path.saddles) == 1
-        assert np.sign(path.saddles[0].location[1]) == side
+def test_a_rugged_line_is_counted_to_the_last_crest():
+    assert len(critical_points(line(sp.sin(400 * x), -20, 20))) == 2 * round(20 * 400 / np.pi)
+    fine = critical_points(line(sp.sin(23 * x) + x / 3))
+    angle = np.arccos(-1 / 69)
+    truth = [(s * angle + 2 * np.pi * k) / 23 for s in (-1, 1) for k in range(-12, 13)]
+    truth = sorted(t for t in truth if abs(t) < 3)
+    found = sorted(p.location[0] for p in fine)
+    np.testing.assert_allclose(found, truth, atol=1e-13)
+    with pytest.raises(ValueError, match="must be told apart, but .* points on its box do not"):
+        critical_points(line(sp.sin(4_000_000 * x), -20, 20))
 
 
-def test_what_cannot_be_answered_is_refused():
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.integers(-25, 25), min_size=3, max_size=5, unique=True),
+    st.lists(st.integers(1, 9), min_size=5, max_size=5),
+)
+def test_in_a_row_of_parabolas_every_bottom_is_found(tenths, bends):
+    """The lowest of several parabolas: its minima are the bottoms that no other undercuts."""
+    places = np.array(sorted(tenths)) / 10
+    bends = bends[: len(places)]
+    well = line(sp.Min(*(k * (x - sp.Rational(t, 10)) ** 2 + sp.Rational(k, 7)
+                         for k, t in zip(bends, sorted(tenths), strict=True))))  # fmt: skip
+    heights = np.array(bends)[:, None] * ((places - places[:, None]) ** 2 + 1 / 7)
+    lowest = np.isclose(heights.min(axis=0), np.diagonal(heights))
+    strict = np.sum(np.isclose(heights, heights.min(axis=0)), axis=0) == 1
+    if not np.all(strict[lowest]):
+        return
+    found = sorted(p.location[0] for p in minima(well))
+    np.testing.assert_allclose(found, places[lowest], atol=1e-12)
+    if lowest.sum() > 1:
+        with pytest.raises(ValueError, match="a crest, the slope of line jumps"):
+            saddles(well)
+
+
+def test_a_kink_is_no_critical_point_and_hides_none():
+    knife = line((sp.Abs(x - 1) - 2) ** 2 / 2)
+    assert [p.location[0] for p in minima(knife)] == pytest.approx([-1, 3])
+    for index in (1, None):
+        with pytest.raises(
+            ValueError, match="x = 1, a crest, the slope of line jumps from 2 to -2"
+        ):
+            critical_points(knife, index=index)
+    wedge = line(sp.Max(-3 * x, x) + (x - 2) ** 2 * sp.Heaviside(x - 2))
+    with pytest.raises(ValueError, match="x = 0, a minimum, .* jumps from -3 to 1; round the kink"):
+        minima(wedge)
+    flank = line(sp.Piecewise((x**2, x < 1), (sp.Rational(1, 2) + x**3 / 2, True)))
+    assert [p.location[0] for p in critical_points(flank)] == [0]
+    cross = plane((sp.Abs(x) - 1) ** 2 / 2 + y**4 + y**2)
+    assert [p.location.tolist() for p in minima(cross)] == [[-1, 0], [1, 0]]
+    with pytest.raises(ValueError, match="a crest"):
+        saddles(cross)
+
+
+def test_a_condition_couples_the_variables_that_it_joins():
+    """On either side of y = 0 the minimum in x is another; the Hessian does not say so."""
+    left, right = (x + 1) ** 2 + 1 + y**2, (x - 1) ** 2 + 2 + (y - 1) ** 2
+    folded = plane(sp.Min(left, right))
+    assert [p.location.tolist() for p in minima(folded)] == [[-1, 0], [1, 1]]
+    pieces = plane(sp.Piecewise((x**2 + (x - 3) * y**3 + y**2, y > 0), (x**2 + 2 * y**2, True)))
+    for point in critical_points(pieces, seeds=256):
+        assert np.abs(pieces.gradient(*point.location)).max() < 1e-9
+
+
+def test_where_the_curvature_jumps_at_the_bottom_no_index_is_made_up():
+    with pytest.raises(ValueError, match="curvature of line jumps from 2 to 6 .* at x = 0.5"):
+        critical_points(line((x - 0.5) ** 2 * (2 + sp.sign(x - 0.5))))
+    with pytest.raises(ValueError, match="finite Hessian without zero eigenvalue, got ..inf"):
+        critical_points(line(sp.Abs(x - 1) ** sp.Rational(4, 3)))
+    for flat in (sp.Integer(3), sp.Piecewise((0, x < 1), ((x - 1) ** 4, True))):
+        with pytest.raises(ValueError, match="is flat"):
+            critical_points(line(flat))
+
+
+def ackley(x, y):
+    hills = sp.exp((sp.cos(2 * sp.pi * x) + sp.cos(2 * sp.pi * y)) / 2)
+    return -20 * sp.exp(-sp.sqrt((x**2 + y**2) / 2) / 5) - hills
+
+
+def test_one_start_without_derivatives_ends_no_search():
+    """Ackley's surface has a cone in the middle of the box, where a start lies."""
+    with pytest.warns(UserWarning, match=r"plane has a minimum in a kink, near \[.*not listed"):
+        found = minima(plane(ackley(x, y), ((-1.5, 1.5),) * 2))
+    one = 0.9525  # on the axis, from any table of the function's minima: near one
+    places = {tuple(np.round(p.location).tolist()) for p in found}
+    assert places == {(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)} - {(0, 0)}
+    assert min(abs(abs(p.location).max() - one) for p in found) < 0.03
+    smooth = plane(ackley(x, y) + sp.Abs(x - y) * 0, ((0.5, 1.5), (-0.5, 1.5)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(minima(smooth)) == 2
+
+
+def test_a_search_of_which_no_start_is_left_says_so():
+    """The Hessian, per square of the box, is beyond double precision everywhere."""
+    huge = sp.Float("3e307", 17) * (x**2 + x * y + y**2)
+    with pytest.raises(ValueError, match="needs derivatives, but all 1024 starts in the box"):
+        minima(plane(huge, ((-1, 1), (-1, 1))))
+    with pytest.warns(UserWarning, match="kink"):
+        assert minima(plane(sp.sqrt(x**2 + 3 * y**2))) == []
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        (dict(seeds=0), "seeds must be a whole number, 1 or more, got 0"),
+        (dict(seeds="9"), "seeds must be"),
+        (dict(seeds=2.5), "seeds must be"),
+        (dict(index="1"), "index must be .* got '1'"),
+        (dict(index=-1), "index must be a whole number, 0 or more, got -1"),
+        (dict(index=True), "index must be"),
+        (dict(index=0.5), "index must be"),
+    ],
+)
+def test_bad_arguments_are_refused(options, said):
+    with pytest.raises(ValueError, match=said):
+        critical_points(SURFACE, **options)
+    assert critical_points(SURFACE, index=2) == []
+    assert len(minima(SURFACE, seeds=np.int64(300))) == 3
+    with pytest.raises(ValueError, match="needs a saddle of index 1, got 'here'"):
+        escape_direction("here")
+
+
+def test_flat_points_are_refused():
     for loss, variables in ((x**4, (x,)), ((x**2 + y**2 - 1) ** 2, (x, y))):
         well = Landscape(loss, variables, name="flat", box=((-2, 2),) * len(variables))
         with pytest.raises(ValueError, match="finite Hessian without zero eigenvalue"):
             critical_points(well)
-    well = catalog.rotated_double_well()
-    left, right = minima(well)
-    (saddle,) = saddles(well)
-    with pytest.raises(ValueError, match="end must be a minimum"):
-        minimum_energy_path(well, left, saddle)
-    with pytest.raises(ValueError, match="different minima"):
-        minimum_energy_path(well, left, left)
-    with pytest.raises(ValueError, match="images must be a whole number, 10 or more"):
-        minimum_energy_path(well, left, right, images=3)
-    cliff = Landscape(x**3 - x + y**2, (x, y), name="cliff", box=((-1.5, 1.5), (-1, 1)))
-    with pytest.raises(ValueError, match="a descent must end at a minimum in the box"):
-        connected_minima(cliff, saddles(cliff)[0])
     assert critical_points(Landscape(x, (x,), name="slope", box=((-1, 1),))) == []

@@ -4,8 +4,9 @@ import mpmath as mp
 import numpy as np
 import pytest
 import sympy as sp
+from scipy import stats
 
-from ddt_utils import catalog, discrete, exact, simulate
+from ddt_utils import _walk, catalog, discrete, exact, simulate
 from ddt_utils.landscape import Landscape
 from ddt_utils.noise import HessianNoise, StateDependentNoise, WhiteNoise
 
@@ -133,3 +134,124 @@ def test_what_cannot_be_settled_is_refused():
         discrete.mean_first_passage_time(slope, WhiteNoise(0.1), step=0.1, start=0, lower=-1)
     with pytest.raises(ArithmeticError, match="must agree"):  # η h > 2: the valley throws it out
         discrete.stationary_density(VALLEY, WhiteNoise(0.1), np.array([0.0]), step=0.7)
+
+
+def by_trapezoids(loss, diffusion, step, start, low, high, count):
+    """T on equidistant nodes, the density of a step as it stands: another rule, another grid."""
+    drift = sp.lambdify(x, -sp.diff(loss, x))
+    places = np.linspace(low, high, count)
+    weight = np.full(count, places[1] - places[0])
+    weight[[0, -1]] /= 2
+
+    def rows(z):
+        width = np.sqrt(2 * step * np.broadcast_to(sp.lambdify(x, diffusion)(z), z.shape))[:, None]
+        away = (places - (z + step * drift(z))[:, None]) / width
+        return weight * np.exp(-(away**2) / 2) / np.sqrt(2 * np.pi) / width
+
+    times = np.linalg.solve(np.eye(count) - rows(places), np.full(count, step))
+    return step + (rows(np.array([start])) @ times)[0]
+
+
+@pytest.mark.parametrize(
+    "loss, diffusion",
+    [
+        (x**4 / 4 - x**2 / 2 + x / 9, (2 + sp.sin(3 * x)) / 9),
+        (sp.Abs(x + sp.Rational(1, 4)) / 3 + x**2 / 5, sp.Rational(3, 10)),
+        (
+            x**2 / 3,
+            sp.Piecewise((sp.Rational(2, 5), x < sp.Rational(1, 8)), (sp.Rational(1, 9), True)),
+        ),
+    ],
+)
+def test_against_another_rule_on_another_grid(loss, diffusion):
+    """Smooth, a kink in L, a jump of D; the rule of trapezoids, extrapolated."""
+    step, start, low, high = 0.07, -0.35, -1.3, 0.85
+    coarse, fine = (by_trapezoids(loss, diffusion, step, start, low, high, n) for n in (601, 1201))
+    found = discrete.mean_first_passage_time(
+        Landscape(loss, (x,), name="test", box=((-2, 2),)), StateDependentNoise(diffusion),
+        step=step, start=start, lower=low, upper=high,
+    )  # fmt: skip
+    error = abs(fine - coarse)
+    assert abs(found - (4 * fine - coarse) / 3) < 2 * error + 1e-9 * fine
+    assert error < 1e-3 * fine
+
+
+@pytest.mark.parametrize("eta, share", [(0.1, 0.1), (0.05, 0.1)])
+def test_a_gate_without_noise_is_solved_to_the_tolerance_that_is_claimed(eta, share):
+    """Two discretisations, the claim tightened by 1e3: the values must agree to the looser one."""
+    noise, curve = HessianNoise(eta, share), catalog.quartic()
+    options = dict(step=eta, start=-0.97, upper=0.03)
+    found = discrete.mean_first_passage_time(curve, noise, **options)
+    tight = discrete.mean_first_passage_time(curve, noise, rtol=1e-10, **options)
+    assert found == pytest.approx(tight, rel=1e-7)
+    walk = _walk.walk(curve, noise, eta, -12.0, 0.03, -0.97, 45, 7)
+    rows = walk.rows(walk.nodes).toarray()
+    times = np.linalg.solve(np.eye(len(rows)) - rows, np.full(len(rows), eta))
+    independent = eta + (walk.rows(np.array([-0.97])) @ times)[0]
+    assert found == pytest.approx(independent, rel=1e-7)
+
+
+def test_a_step_conserves_probability():
+    noise = HessianNoise(0.1, 0.3)
+    for lower, upper in ((-1.5, 0.4), (None, 0.4), (-0.6, None)):
+        walk = _walk.walk(catalog.quartic(), noise, 0.1, lower, upper, -0.5, 45, 1)
+        total = np.asarray(walk.rows(walk.nodes).sum(axis=1)).ravel()
+        np.testing.assert_allclose(total + walk.leak(walk.nodes), 1, rtol=1e-13)
+
+
+def test_times_of_1e10_steps_keep_their_digits():
+    """For a linear recursion the mean to a far level is that of a second, denser discretisation."""
+    options = dict(step=0.23, start=0.1, upper=1.5)
+    found = discrete.mean_first_passage_time(VALLEY, WhiteNoise(0.1), **options)
+    assert found > 1e10 * 0.23
+    tight = discrete.mean_first_passage_time(VALLEY, WhiteNoise(0.1), rtol=1e-10, **options)
+    assert found == pytest.approx(tight, rel=1e-8)
+    # the probability to be beyond, and how long a visit lasts, bound it from both sides
+    variance = 0.1 * 2 / (3 * (2 - 3 * 0.23))
+    beyond = stats.norm.sf(1.5 / np.sqrt(variance))
+    assert 0.23 / beyond < found < 3 * 0.23 / beyond
+
+
+def test_noise_that_grows_without_bound_needs_no_end():
+    """D ~ x⁶ outside: Φ stays bounded, and yet an absorbing end far out changes nothing."""
+    bowl = Landscape(x**2 / 2, (x,), name="bowl", box=((-3, 3),))
+    noise = StateDependentNoise(sp.Rational(1, 10) + x**6 / 1000)
+    options = dict(step=0.1, start=0.1, upper=1)
+    found = discrete.mean_first_passage_time(bowl, noise, **options)
+    ended = discrete.mean_first_passage_time(bowl, noise, lower=-200, **options)
+    assert found == pytest.approx(ended, rel=1e-9)
+
+
+@pytest.mark.parametrize("depth", [12, -12])
+def test_a_spike_narrower_than_a_kick_is_seen(depth):
+    """A place 1e-3 wide that throws the walker far out: the time changes by its share."""
+    width = sp.Rational(1, 1000)
+    loss = x**2 / 2 + depth * sp.exp(-(((x - sp.Rational(1, 7)) / width) ** 2)) / 10
+    noise, options = WhiteNoise(0.2), dict(step=0.05, start=-0.1, lower=-0.4, upper=0.6)
+    spiked = Landscape(loss, (x,), name="spiked", box=((-3, 3),))
+    bowl = Landscape(x**2 / 2, (x,), name="bowl", box=((-3, 3),))
+    found = discrete.mean_first_passage_time(spiked, noise, **options)
+    plain = discrete.mean_first_passage_time(bowl, noise, **options)
+    coarse = by_trapezoids(loss, sp.Rational(1, 5), 0.05, -0.1, -0.4, 0.6, 1401)
+    finer = by_trapezoids(loss, sp.Rational(1, 5), 0.05, -0.1, -0.4, 0.6, 2101)
+    assert abs(found / plain - 1) > 5e-4
+    assert abs(found / finer - 1) < max(2e-5, 2 * abs(coarse / finer - 1))
+
+
+@pytest.mark.parametrize(
+    "change, error, message",
+    [
+        (dict(start=[-1, 0]), ValueError, "start must be a finite real number"),
+        (dict(start="-1"), ValueError, "start must be a finite real number"),
+        (dict(upper=float("nan")), ValueError, "upper must be a finite real number"),
+        (dict(step=0.1j), ValueError, "step must be a finite real number"),
+        (dict(step=float("inf")), ValueError, "step must be a finite real number"),
+        (dict(noise=0.1), ValueError, "noise.WhiteNoise"),
+        (dict(noise=WhiteNoise(1e-30)), ArithmeticError, "kicks the walker by"),
+        (dict(noise=WhiteNoise(0.004)), ArithmeticError, "1e13 steps"),
+    ],
+)
+def test_odd_arguments(change, error, message):
+    options = dict(noise=WhiteNoise(0.1), step=0.1, start=-1, upper=1) | change
+    with pytest.raises(error, match=message):
+        discrete.mean_first_passage_time(catalog.quartic(), options.pop("noise"), **options)

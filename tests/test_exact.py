@@ -6,7 +6,8 @@ import pytest
 import sympy as sp
 from scipy.integrate import solve_bvp
 
-from ddt_utils import catalog
+from ddt_utils import catalog, exact
+from ddt_utils._enclosure import enclose
 from ddt_utils.exact import mean_first_passage_time, splitting_probability, stationary_density
 from ddt_utils.landscape import Landscape
 from ddt_utils.noise import HessianNoise, StateDependentNoise, WhiteNoise
@@ -309,3 +310,234 @@ def test_a_flat_topped_saddle_has_a_gamma_function_in_its_prefactor():
     leading = np.sqrt(2 * np.pi * diffusion / 2) / diffusion * flat * np.exp(400)
     assert time == pytest.approx(leading * next_order, rel=2e-3)
     assert abs(time / leading - 1) > 5e-3
+
+
+SPIKE = sp.exp(-(((x - sp.Rational(3217, 10000)) * 10**4) ** 2))
+
+
+def midpoint_sums(loss, diffusion, start, end, alpha=0.0, near=(), low=-4.0):
+    """∫ s ∫ m by midpoint sums on cells that are small near given places; order two."""
+    cells = [np.linspace(low, end, 400_001)]
+    cells += [p + np.linspace(-1e-3, 1e-3, 200_001) for p in near]
+    edges = np.unique(np.concatenate([*cells, [start]]))
+    edges = edges[(edges >= low) & (edges <= end)]
+    middle, width = (edges[1:] + edges[:-1]) / 2, np.diff(edges)
+    d = np.broadcast_to(sp.lambdify(x, diffusion)(middle), middle.shape)
+    slope = np.broadcast_to(sp.lambdify(x, sp.diff(loss, x))(middle), middle.shape) / d * width
+    phi = np.cumsum(slope) - slope / 2
+    inner = np.cumsum(d ** (alpha - 1) * np.exp(-phi) * width)
+    inner -= d ** (alpha - 1) * np.exp(-phi) * width / 2
+    return np.sum((d**-alpha * np.exp(phi) * inner * width)[middle > start])
+
+
+@pytest.mark.parametrize(
+    "loss, diffusion",
+    [
+        (x**4 / 4 - x**2 / 2 + sp.Rational(6, 5) * SPIKE, sp.Rational(1, 10)),
+        (x**4 / 4 - x**2 / 2, (1 + 12 * SPIKE) / 10),
+        (x**4 / 4 - x**2 / 2, (1 - SPIKE * sp.Rational(9, 10)) / 10),
+    ],
+)
+def test_a_spike_far_narrower_than_a_panel_is_seen(loss, diffusion):
+    """12 D high and 1e-4 wide: it adds 6e-4 of the time and more, the quadrature claims 1e-10."""
+    noise = StateDependentNoise(diffusion)
+    time = mean_first_passage_time(landscape(loss), noise, start=-0.9, upper=0.8)
+    truth = midpoint_sums(loss, diffusion, -0.9, 0.8, near=(0.3217,))
+    assert time == pytest.approx(truth, rel=2e-7)
+    smooth = mean_first_passage_time(catalog.quartic(), WhiteNoise(0.1), start=-0.9, upper=0.8)
+    assert abs(time / smooth - 1) > 5e-6
+
+
+def test_a_faint_spike_is_seen_to_first_order():
+    """A height of 1e-2 D adds w ∫(exp(A e^(−u²)) − 1) du times the known factors."""
+    height, d = 0.01, 0.1
+    time = mean_first_passage_time(
+        landscape(x**4 / 4 - x**2 / 2 + d * height * SPIKE), WhiteNoise(d), start=-0.9, upper=0.8
+    )
+    plain = mean_first_passage_time(catalog.quartic(), WhiteNoise(d), start=-0.9, upper=0.8)
+    with mp.workdps(20):
+        place = mp.mpf("0.3217")
+
+        def phi(z):
+            return (z**4 / 4 - z**2 / 2) / mp.mpf("0.1")
+
+        gain, loss = (
+            mp.quad(lambda u, s=s: mp.expm1(s * height * mp.exp(-(u**2))), [-7, 0, 7]) / 10**4
+            for s in (1, -1)
+        )
+        below = mp.quad(lambda z: mp.exp(-phi(z)), [-4, -1, 0, place])
+        above = mp.quad(lambda z: mp.exp(phi(z)), [place, 0.8])
+        extra = (mp.exp(phi(place)) * gain * below + mp.exp(-phi(place)) * loss * above) / d
+    assert time - plain == pytest.approx(float(extra), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        (sp.Abs(x) - 1) ** 2 / 2,
+        sp.Min((x + 1) ** 2 / 2, (x - 1) ** 2 / 3),
+        sp.Max(x**2 / 2, sp.Rational(3, 4) - x),
+        sp.Abs(x - sp.Rational(1, 3)) ** sp.Rational(6, 5),
+    ],
+)
+def test_kinks_of_the_loss(loss):
+    time = mean_first_passage_time(
+        landscape(loss, box=(-3, 3)), WhiteNoise(0.17), start=-0.6, lower=-2.3, upper=1.1
+    )
+    edges = np.unique(np.r_[np.linspace(-2.3, 1.1, 400_001), -0.6])
+    middle, width = (edges[1:] + edges[:-1]) / 2, np.diff(edges)
+    phi = sp.lambdify(x, loss)(middle) / 0.17
+    s, m = np.exp(phi) * width, np.exp(-phi) / 0.17 * width
+    left = np.cumsum(s) - s / 2
+    whole, at = s.sum(), s[middle < -0.6].sum()
+    low = middle < -0.6
+    truth = ((whole - at) * (left * m)[low].sum() + at * ((whole - left) * m)[~low].sum()) / whole
+    assert time == pytest.approx(truth, rel=1e-7)
+
+
+@pytest.mark.parametrize("convention", sorted(ALPHA))
+def test_conventions_where_the_diffusion_jumps(convention):
+    """Free walkers from 0.3 of [0, 1.7], wall and exit; D is 0.8 up to 0.9 and 0.2 beyond.
+
+    The scale of the second part is D^(−α), so T = ∫ s ∫ m is three integrals of constants.
+    """
+    alpha = float(ALPHA[convention])
+    noise = StateDependentNoise(sp.Piecewise((0.8, x < 0.9), (0.2, True)))
+    time = mean_first_passage_time(
+        landscape(0 * x, box=(0, 1.7)),
+        noise,
+        start=0.3,
+        reflecting=0,
+        upper=1.7,
+        convention=convention,
+    )
+    first = (0.9**2 - 0.3**2) / 2 / 0.8
+    second = 0.8**2 / 2 / 0.2 + 0.2**-alpha * 0.8 * 0.8 ** (alpha - 1) * 0.9
+    assert time == pytest.approx(first + second, rel=1e-11)
+    share = exact.occupation(
+        landscape(sp.Piecewise((4 * x**2, x < 0), (0, x < 1.7), (4 * (x - 1.7) ** 2, True))),
+        noise,
+        lower=0,
+        upper=0.9,
+        convention=convention,
+    )
+    wings = [np.sqrt(np.pi * d / 4) / 2 * d ** (alpha - 1) for d in (0.8, 0.2)]
+    parts = [0.9 * 0.8 ** (alpha - 1), 0.8 * 0.2 ** (alpha - 1)]
+    assert share == pytest.approx(parts[0] / (sum(parts) + sum(wings)), rel=1e-10)
+
+
+def test_the_exponent_where_the_diffusion_jumps_and_the_loss_has_a_kink():
+    noise = StateDependentNoise(sp.Piecewise((0.7, x < 0.25), (0.2, x < 1.1), (0.9, True)))
+    rise = exact.potential_difference(landscape(sp.Abs(x - 0.5)), noise, start=1.6, end=-0.3)
+    truth = -(0.5 / 0.9 + 0.6 / 0.2) + 0.25 / 0.2 + 0.55 / 0.7
+    assert rise == pytest.approx(truth, abs=1e-12)
+
+
+def test_noise_that_jumps_at_every_floor_is_cut_there():
+    """Free walkers between a wall at −1 and an exit at 1: T = ∫ dy ∫ dz / D(z)."""
+    diffusion = sp.Rational(1, 2) + sp.floor(3 * x + sp.Rational(1, 3)) / 20
+    time = mean_first_passage_time(
+        landscape(0 * x), StateDependentNoise(diffusion), start=-0.7, reflecting=-1, upper=1
+    )
+    cuts = np.r_[-1, -0.7, [(k - 1 / 3) / 3 for k in range(-2, 4)], 1]
+    cuts, truth = np.sort(cuts), 0.0
+    for a, b in zip(cuts[:-1], cuts[1:], strict=True):
+        d = 0.5 + np.floor(3 * (a + b) / 2 + 1 / 3) / 20
+        truth += (b - a) * (1 - max((a + b) / 2, -0.7)) / d  # what z adds for all y beyond it
+    assert time == pytest.approx(truth, rel=1e-11)
+
+
+def test_second_moments():
+    """An interval without drift, and the exponential law behind a high barrier."""
+    flat, d = landscape(0 * x), 0.3
+    moments = exact.first_passage_moments(flat, WhiteNoise(d), start=0.2, lower=-1, upper=1.4)
+    a, z = 1.2, 0.0  # half width, and the start seen from the middle
+    mean = (a**2 - z**2) / (2 * d)
+    square = (5 * a**4 - 6 * a**2 * z**2 + z**4) / (12 * d**2)
+    np.testing.assert_allclose(moments, [mean, square], rtol=1e-12)
+    wall = exact.first_passage_moments(flat, WhiteNoise(d), start=-0.5, upper=0.7, reflecting=-0.5)
+    np.testing.assert_allclose(wall, [mean, square], rtol=1e-12)
+    far = exact.first_passage_moments(
+        catalog.quartic(), WhiteNoise(0.25 / 60), start=-1, upper=1, count=4
+    )
+    np.testing.assert_allclose(far / far[0] ** np.arange(1, 5), [1, 2, 6, 24], rtol=1e-9)
+
+
+def test_moments_against_the_backward_equation():
+    """D f″ + (αD′ − L′) f′ = −2 T, with T from the same equation, by collocation."""
+    loss, diffusion = x**4 / 4 - x**2 / 2 + x / 5, (2 + sp.sin(3 * x)) / 10
+    drift = sp.lambdify(x, -sp.diff(loss, x) + sp.diff(diffusion, x) / 2)
+    d = sp.lambdify(x, diffusion)
+
+    def slopes(z, f):
+        return np.vstack(
+            [f[1], (-1 - drift(z) * f[1]) / d(z), f[3], (-2 * f[0] - drift(z) * f[3]) / d(z)]
+        )
+
+    solution = solve_bvp(
+        slopes,
+        lambda left, right: np.array([left[0], right[0], left[2], right[2]]),
+        np.linspace(-1.3, 0.9, 60),
+        np.ones((4, 60)),
+        tol=1e-9,
+        max_nodes=20000,
+    )
+    moments = exact.first_passage_moments(
+        landscape(loss),
+        StateDependentNoise(diffusion),
+        start=-0.4,
+        lower=-1.3,
+        upper=0.9,
+        convention="stratonovich",
+    )
+    np.testing.assert_allclose(moments, solution.sol(-0.4)[[0, 2]], rtol=1e-7)
+
+
+def test_occupation_of_a_well():
+    """Against the density, added up; a share of 1e-20 keeps its digits."""
+    well, noise = catalog.tilted_quartic(0.15), StateDependentNoise((2 + sp.cos(x)) / 20)
+    options = dict(convention="isothermal")
+    grid = np.linspace(-4, 4, 400_001)
+    density = stationary_density(well, noise, grid, **options)
+    inside = (grid >= -0.3) & (grid <= 1.2)
+    found = exact.occupation(well, noise, lower=-0.3, upper=1.2, **options)
+    assert found == pytest.approx(np.trapezoid(density[inside], grid[inside]), rel=3e-5)
+    parts = [dict(upper=-0.3), dict(lower=-0.3, upper=1.2), dict(lower=1.2)]
+    assert sum(exact.occupation(well, noise, **p, **options) for p in parts) == pytest.approx(1)
+    bowl = landscape(2 * x**2)
+    rare = exact.occupation(bowl, WhiteNoise(0.1), lower=1.5)
+    assert rare == pytest.approx(sp.erfc(1.5 * sp.sqrt(2 / sp.Float(0.1, 25))).n(18) / 2, rel=1e-9)
+    with pytest.raises(ValueError, match="lower must be below upper"):
+        exact.occupation(bowl, WhiteNoise(0.1), lower=1, upper=0.5)
+    assert stationary_density(bowl, WhiteNoise(0.1), []).shape == (0,)
+    with pytest.raises(ValueError, match="NaN"):
+        stationary_density(bowl, WhiteNoise(0.1), [0, float("nan")])
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        x**3 - x,
+        sp.sin(3 * x) * sp.cos(x**2),
+        1 / (x - 3),
+        sp.Abs(x - 1) ** sp.Rational(6, 5),
+        sp.Piecewise((x**2, x < 0), (sp.sin(x), sp.And(x < 1, x**2 > 0.1)), (3, True)),
+        sp.Max(x, x**2 - 1, 0) - sp.Min(x, 1 - x),
+        sp.Heaviside(x - 0.5) * x + sp.sign(x + 0.2) * sp.floor(3 * x),
+        sp.tanh(5 * x) - sp.log(3 + x) + sp.sqrt(2 + x),
+        (2 + x) ** x + x**-3,
+        sp.cosh(x - 0.2) * sp.exp(-((10 * x) ** 2)),
+    ],
+)
+def test_bounds_of_a_formula_hold_and_narrow_down(formula):
+    random = np.random.default_rng(3)
+    low = random.uniform(-1.9, 1.9, 300)
+    high = low + 10 ** random.uniform(-6, 0, 300)
+    least, most = enclose(formula, low, high)
+    inside = low[:, None] + (high - low)[:, None] * np.linspace(1e-3, 1 - 1e-3, 201)
+    values = np.broadcast_to(sp.lambdify(x, formula)(inside), inside.shape)
+    slack = 1e-9 * (1 + np.abs(values).max(axis=1))
+    assert np.all(least <= values.min(axis=1) + slack)
+    assert np.all(most >= values.max(axis=1) - slack)
+    narrow = high - low < 1e-4
+    assert np.median((most - least)[narrow] / (high - low)[narrow]) < 60

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import sympy as sp
 from scipy.integrate import cumulative_simpson, simpson
+from scipy.interpolate import RegularGridInterpolator
 from scipy.linalg import expm, solve_continuous_lyapunov
 
 from ddt_utils import catalog, exact
@@ -223,3 +224,188 @@ def test_other_refusals():
     frozen = fokker_planck(WELL, WhiteNoise(0.25 / 40), cells=400, exit=x > 1)
     with pytest.raises(ArithmeticError, match="rounding leaks"):
         frozen.mean_first_passage_time()
+
+
+def test_slow_rates_of_the_plane_keep_their_digits():
+    """An asymmetric double well times a valley; the line gives the truth. 36 and 24 D high."""
+    u, v = sp.symbols("u v", real=True)
+    loss, d = u**4 / 4 - u**2 / 2 + u / 20, 0.25 / 30
+    plane = Landscape(loss + 0.7 * v**2, (u, v), name="plane", box=((-1.9, 1.8), (-0.8, 0.8)))
+    line = Landscape(loss.subs(u, x), (x,), name="line", box=((-1.9, 1.8),))
+    truth = decay_rates(line, WhiteNoise(d)).values[1]
+    assert truth < 1e-11
+    found = decay_rates(plane, WhiteNoise(d), cells=(80, 40))
+    assert found.values[1] == pytest.approx(truth, rel=1e-6)
+    assert abs(found.values[1] - truth) <= found.errors[1] + 1e-9 * truth
+    # currents that circulate: two noises, of which the first decides
+    turned = StateDependentNoise((sp.Float(d), sp.Float(1.3 * d)))
+    other = decay_rates(plane, turned, cells=(80, 40))
+    assert other.values[1] == pytest.approx(truth, rel=1e-6)
+    assert abs(other.values[1] - truth) <= other.errors[1] + 1e-9 * truth
+
+
+def test_two_slow_rates_in_front_of_an_exit():
+    """Two valleys that empty through their own sides, 33 and 25 D high, and meet nowhere."""
+    u, v = sp.symbols("u v", real=True)
+    loss, d = -sp.cos(u) / 4 * (1 + u / 20), 0.25 / 15
+    plane = Landscape(loss + 0.7 * v**2, (u, v), name="plane", box=((-3, 9), (-1, 1)))
+    line = Landscape(loss.subs(u, x), (x,), name="line", box=((-3, 9),))
+    gone = [sp.And(w >= 3, w <= 3.25) for w in (u, x)]
+    found = decay_rates(plane, WhiteNoise(d), cells=(96, 24), exit=gone[0], count=2)
+    truth = decay_rates(line, WhiteNoise(d), cells=96, exit=gone[1], count=2)
+    assert truth.values[0] < 1e-11
+    np.testing.assert_allclose(found.values, truth.values, rtol=1e-6)
+    assert np.all(np.abs(found.values - truth.values) <= found.errors + 1e-9 * truth.values)
+
+
+@pytest.mark.parametrize("edge", [1 / 3, 0.7, np.sqrt(2) / 2, 0.1 + 0.2])
+@pytest.mark.parametrize("kind", [sp.Ge, sp.Gt])
+def test_a_node_on_the_edge_of_the_exit_absorbs(edge, kind):
+    """SymPy prints 15 digits, and the node is rounded on its own; both are on the edge."""
+    width = edge + 2.1
+    operator = fokker_planck(
+        WELL, WhiteNoise(0.2), cells=60, box=((-2.1, edge),), exit=kind(x, edge)
+    )
+    assert not operator.inside[-1] and operator.inside[-2]
+    beyond = fokker_planck(
+        WELL, WhiteNoise(0.2), cells=63, box=((-2.1, edge + width / 20),), exit=kind(x, edge)
+    )
+    assert np.count_nonzero(~beyond.inside) == 4
+    times = operator.mean_first_passage_time()[:50], beyond.mean_first_passage_time()[:50]
+    np.testing.assert_allclose(*times, rtol=1e-10)
+
+
+@pytest.mark.parametrize("convention", sorted(CONVENTIONS))
+@pytest.mark.parametrize("cells", [137, 200])
+def test_jumps_of_the_noise_and_kinks_of_the_loss(convention, cells):
+    """Of second order wherever the jump lies between the nodes, or on one of them."""
+    noise = StateDependentNoise(sp.Piecewise((0.3, x < -0.3), (0.11, True)))
+    loss = Landscape(sp.Abs(x + sp.Rational(2, 5)) / 3 + x**2 / 7, (x,), name="V", box=((-4, 0.5),))
+    truth = exact.mean_first_passage_time(
+        loss, noise, start=-0.85, upper=0.5, convention=convention
+    )
+    sizes, errors = (cells, 4 * cells), []
+    for count in sizes:
+        operator = fokker_planck(
+            loss, noise, cells=3 * count, box=((-3.55, 0.5),), exit=x >= 0.5, convention=convention
+        )  # −0.85 is a node
+        errors.append(operator.mean_first_passage_time()[at(operator, -0.85)] / truth - 1)
+    assert abs(errors[-1]) < 60 / sizes[-1] ** 2
+    assert abs(errors[0]) < 60 / sizes[0] ** 2
+
+
+def test_moments_and_occupation_are_those_of_quadrature():
+    operator = fokker_planck(
+        WELL, HOT, cells=800, box=((-3, 0.6),), exit=x >= 0.6, convention="stratonovich"
+    )
+    start = at(operator, -0.75)
+    truth = exact.first_passage_moments(
+        WELL, HOT, start=float(operator.axes[0][start]), upper=0.6, convention="stratonovich"
+    )
+    np.testing.assert_allclose(operator.first_passage_moments()[:, start], truth, rtol=1e-4)
+    errors = []
+    for cells in (150, 300):
+        closed = fokker_planck(catalog.tilted_quartic(0.15), HOT, cells=cells, box=((-3.1, 2.9),))
+        share = closed.probability(sp.And(x > -0.31, x <= 1.17), closed.stationary())
+        truth = exact.occupation(catalog.tilted_quartic(0.15), HOT, lower=-0.31, upper=1.17)
+        errors.append(share / truth - 1)
+    assert abs(errors[1]) < 5e-4
+    assert abs(errors[0]) < 2e-3
+    assert closed.probability(x > -3.1, closed.stationary()) == pytest.approx(1, rel=1e-12)
+    assert closed.probability(x <= -3.1, closed.stationary()) < 1e-9
+
+
+def test_a_full_diffusion_in_a_bowl_ends_in_the_gaussian_of_lyapunov():
+    bowl = Landscape(x**2 + x * y / 2 + 0.7 * y**2, (x, y), name="bowl", box=((-3, 3), (-2.4, 2.4)))
+    d = np.array([[0.21, -0.09], [-0.09, 0.11]])
+    hessian = np.array([[2.0, 0.5], [0.5, 1.4]])
+    truth = solve_continuous_lyapunov(hessian, 2 * d)
+    errors = []
+    for cells in ((60, 70), (120, 140)):
+        operator = fokker_planck(bowl, StateDependentNoise(sp.Matrix(d)), cells=cells)
+        links = operator.matrix.tocoo()
+        assert links.data[links.row != links.col].min() >= 0
+        density, (a, b) = operator.stationary(), operator.points
+        assert density.min() >= -1e-12 * density.max()
+        found = [[operator.average(p * q, density) for q in (a, b)] for p in (a, b)]
+        errors.append(np.array(found) - truth)
+    assert np.abs(errors[1]).max() < 2e-3 * truth.max()
+    ratio = np.abs(errors[0]).max() / np.abs(errors[1]).max()
+    assert ratio == pytest.approx(4, abs=0.8)
+    modes = np.sort(np.linalg.eigvals(hessian).real)
+    rates = decay_rates(bowl, StateDependentNoise(sp.Matrix(d)), cells=30, count=3)
+    assert rates.values == pytest.approx([0, modes[0], min(2 * modes[0], modes[1])], abs=4e-3)
+
+
+def test_a_full_diffusion_is_the_diagonal_one_in_turned_coordinates():
+    """First passage of an anisotropic walker out of a turned strip, against the line's integral.
+
+    L depends on s = cos a x + sin a y alone besides a valley across; D is diagonal in (s, t).
+    """
+    angle = 0.4
+    c, s = np.cos(angle), np.sin(angle)
+    along, across = c * x + s * y, c * y - s * x
+    plane = Landscape(
+        along**4 / 4 - along**2 / 2 + across**2, (x, y), name="turned", box=((-2.6, 1.8), (-2, 2))
+    )
+    turn = np.array([[c, s], [-s, c]])
+    full = turn.T @ np.diag([0.16, 0.05]) @ turn
+    truth = exact.mean_first_passage_time(WELL, WhiteNoise(0.16), start=-1, upper=0.6)
+    times = []
+    for cells in ((110, 100), (220, 200)):
+        operator = fokker_planck(
+            plane, StateDependentNoise(sp.Matrix(full)), cells=cells, exit=along >= 0.6
+        )
+        mean = RegularGridInterpolator(
+            operator.axes, operator.mean_first_passage_time(), method="cubic"
+        )
+        times.append(float(mean([[-c, -s]])[0]))
+    errors = np.abs(np.array(times) / truth - 1)
+    assert errors[1] < 0.012 and errors[1] < 0.7 * errors[0]  # an oblique edge: of first order
+
+
+def test_a_full_diffusion_that_depends_on_the_state_is_itos():
+    """x = (z, w): ∂∂:(D P) with D21 of z. The mean of w's square obeys a moment equation.
+
+    dz = −z dt + …, dw = −w dt + …, D = [[1, z/2], [z/2, 1 + z²/4]]/5: d⟨zw⟩ = −2⟨zw⟩ + 2⟨D21⟩ = 0,
+    d⟨w²⟩ = −2⟨w²⟩ + 2⟨D22⟩, ⟨z²⟩ = 1/5; and ⟨z² w²⟩ separates D21 from −D21 no more than ⟨zzw⟩.
+    """
+    bowl = Landscape((x**2 + y**2) / 2, (x, y), name="bowl", box=((-3, 3), (-3, 3)))
+    matrix = sp.Matrix([[1, x / 2], [x / 2, 1 + x**2 / 4]]) / 5
+    operator = fokker_planck(bowl, StateDependentNoise(matrix), cells=(120, 120))
+    density, (z, w) = operator.stationary(), operator.points
+    assert operator.average(z**2, density) == pytest.approx(0.2, abs=1e-3)
+    assert operator.average(w**2, density) == pytest.approx(0.2 + 0.2 / 20, abs=1e-3)
+    # d⟨z²w⟩ = −3⟨z²w⟩ + 2⟨D11 w⟩ + 4⟨D21 z⟩ with ⟨w⟩ = 0
+    assert operator.average(z**2 * w, density) == pytest.approx(4 * 0.1 * 0.2 / 3, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("act", "words"),
+    [
+        (lambda g: g.point_mass(float("nan")), "location must be finite"),
+        (lambda g: g.point_mass(9.0), "widen the box"),
+        (lambda g: g.point_mass(1, 2), "shape"),
+        (lambda g: g.point_mass(1.8), "already left"),
+        (lambda g: g.evolve(g.volumes, [1.0]), "zero where the exit holds"),
+        (lambda g: g.evolve(g.point_mass(-1), [np.inf]), "times must be finite"),
+        (lambda g: g.evolve(g.point_mass(-1), "3"), "times must be"),
+        (lambda g: g.evolve(g.point_mass(-1), [1e12]), "fewer cells"),
+        (lambda g: g.decay_rates(2.5), "whole number"),
+        (lambda g: g.decay_rates(0), "whole number"),
+        (lambda g: g.first_passage_moments(0), "whole number"),
+        (lambda g: g.probability("x", g.point_mass(-1)), "exit must be a SymPy relational"),
+    ],
+)
+def test_odd_arguments_of_an_operator_are_named(act, words):
+    grid = fokker_planck(WELL, WhiteNoise(0.1), cells=40, exit=x > 1.5)
+    with pytest.raises(ValueError, match=words):
+        act(grid)
+
+
+def test_a_rate_that_does_not_converge_as_a_square_says_so():
+    """An exit between nodes is of first order; the error must cover it."""
+    flat = Landscape(0 * x, (x,), name="flat", box=((0, 1.3),))
+    rates = decay_rates(flat, WhiteNoise(0.7), count=1, cells=37, exit=x > 0.618)
+    truth = 0.7 * (np.pi / 2 / 0.618) ** 2
+    assert 0 < abs(rates.values[0] - truth) < 3 * rates.errors[0]

@@ -1,38 +1,27 @@
 """The classic mistakes, made on purpose: the project's checks must notice every one.
 
 A mistake in the package is made in a copy, and named tests are run on that copy; all of them must
-fail, by their assertions. Mistakes in chapters, notebooks and pages are made in small ones.
+fail, by their assertions. A slip in a derivation is made in a chapter's cell, in the state that the
+cells before it have left. Notebooks and pages have their own: test_stale, test_unfit.
 """
 
 import linecache
-import os
 import shutil
 import subprocess
 import sys
-import types
 import warnings
 from pathlib import Path
 from xml.etree import ElementTree
 
 import jupytext
 import matplotlib
-import nbformat
 import notebooks
-import pages
 import pytest
 from matplotlib import pyplot as plt
-from nbformat import v4
 
-import tests.test_notebooks as rules
-from ddt_utils.ledger import MIME_TYPE
+from tests.mutate import bare, mutated
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-def mutated(text, old, new):
-    """The text with one passage exchanged, which must be there exactly once."""
-    assert text.count(old) == 1, f"found {text.count(old)} times, so the mistake is not made: {old}"
-    return text.replace(old, new)
 
 
 # --- mistakes in the package ---------------------------------------------------------------------
@@ -65,7 +54,7 @@ MISTAKES = {
         "test_simulate.py::test_two_ends_are_found_with_the_right_odds",
     ),
     "a factor two lost in a full matrix": (
-        "noise.py",
+        "_diffusion.py",
         "np.linalg.cholesky(np.array(diffusion.tolist(), dtype=float))",
         "np.linalg.cholesky(np.array(diffusion.tolist(), dtype=float) / 2)",
         "test_stationary.py::test_a_full_matrix_gives_the_gaussian_of_the_lyapunov_equation",
@@ -271,8 +260,8 @@ MISTAKES = {
     ),
     "a verdict that looks at one side only": (
         "ledger.py",
-        "abs(distance) > LIMIT",
-        "distance > LIMIT",
+        "abs(judged) > LIMIT",
+        "judged > LIMIT",
         "test_ledger.py::test_beyond_the_limit_a_claim_deviates[-1-simulated]",
     ),
 }
@@ -286,12 +275,6 @@ import ddt_utils
 def test_the_copy_is_what_is_tested():
     assert Path(ddt_utils.__file__).parent.parent == Path(__file__).resolve().parent.parent
 """
-
-
-def bare():
-    """The environment for a pytest of its own, without options or plugins from outside."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
-    return kept | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
 
 def outcomes(folder, mistake=None):
@@ -366,10 +349,20 @@ SLIPS = {
         ("(1 - pull * t1 + D * t2)", "(1 - pull * t1 + 2 * D * t2)"),
         ("5 * f3**2", "5 * f3**3"),
         ("- f4 / (8 * f2**2)", "+ f4 / (8 * f2**2)"),
+        ("+ d4 / (8 * h**2)", "- d4 / (8 * h**2)"),
+        (  # α exchanged with 1 − α
+            "Dx(x) ** (1 - alpha) * sp.diff(\n    Dx(x) ** alpha * sp.diff(T, x), x)",
+            "Dx(x) ** alpha * sp.diff(\n    Dx(x) ** (1 - alpha) * sp.diff(T, x), x)",
+        ),
+        (
+            "1 - alpha) * sp.diff(Dx(x) ** alpha * sp.diff(any_T",
+            "alpha) * sp.diff(Dx(x) ** (1 - alpha) * sp.diff(any_T",
+        ),
     ],
     "escape/sgd-to-diffusion": [
         ("S / B * (m - B) / (m - 1)", "S / B * (m - B) / m"),
-        ("second - 2 * (eta_ * C / 2) * t", "second - (eta_ * C / 2) * t"),
+        ("[eta_ / 2 * C]", "[eta_ * C]"),
+        ("D_of(u).diff(u) / 2", "D_of(u).diff(u)"),
         ("skewness + sp.sqrt(eta_ / t)", "skewness - sp.sqrt(eta_ / t)"),
         ("correction + (dL**2).diff(x) / 4", "correction + (dL**2).diff(x) / 2"),
     ],
@@ -386,6 +379,7 @@ SLIPS = {
     "escape/saddles": [
         ("{x: cos, y: sin}, (2, ka)", "{x: cos, y: sin}, (1, ka)"),
         ("D * second - (-h) * w * first", "D * second - h * w * first"),
+        ("+ (up_hill.T * hold * way)[0]", "- (up_hill.T * hold * way)[0]"),
     ],
     "noise/is-it-gaussian": [
         ("return (top - (mean_log_width + constant))", "return (top - mean_log_width)"),
@@ -393,6 +387,8 @@ SLIPS = {
         ("batch = sp.expand(B * one.subs(u, u / B))", "batch = sp.expand(one.subs(u, u / B))"),
         ("factor = B * (m - B) * (m - 2 * B)", "factor = B * (m - B) * (m - B)"),
         ("w[i] ** 4 * (3 + excesses[i] / B)", "w[i] ** 4 * (3 + excesses[i] / B**2)"),
+        ("(l3**2 / 9 - l4 / 12)", "(l4 / 12 - l3**2 / 9)"),
+        ("count * (l3**2 / (6 * B)", "count * (l3**2 / (3 * B)"),
     ],
     "noise/noise-is-curvature": [
         (
@@ -412,6 +408,8 @@ SLIPS = {
             "law = two_L / 2 * H_ + H_ * d_ * (H_ * d_).T",
         ),
         ("stated = (label - pi_z) * (1 - 2 * pi_z)", "stated = (label - pi_z) * (1 - pi_z)"),
+        ("(free, False)", "(free, True)"),  # a loss without the symmetry
+        ("(lam_ - kap)", "(lam_ + kap)"),
     ],
     "theory/white-noise": [
         ('"variance": 2 * eta * D}', '"variance": eta * D}'),
@@ -435,9 +433,12 @@ SLIPS = {
             "two_parts = (1 - s) * gap / T_a + s * gap / T_b",
         ),
         (
-            "valley_window = bottom * sp.exp(-phi_a) / (eps * Ha)",
-            "valley_window = bottom * sp.exp(-phi_a) / (eps * Hb)",
+            "valley_window - bottom / (eps * Ha)",
+            "valley_window - bottom / (eps * Hb)",
         ),
+        ("k * (w - 1) + 2 * g * phi", "k * (w - 1) + g * phi"),
+        ("(k_ - h_) / (k_ + h_)", "(k_ + h_) / (k_ + h_)"),
+        ("- 4 * g * phi * w", "- 2 * g * phi * w"),
         ("full = -pull * P - sp.diff(Dx(x) * P, x)", "full = -pull * P - Dx(x) * sp.diff(P, x)"),
         (
             "stated = size * (-eps * dPhi * sp.diff(f, x) + eps * sp.diff(f, x, 2))",
@@ -642,374 +643,3 @@ def derivations():
 )
 def test_a_slip_in_a_derivation_is_noticed(chapter, right, wrong, derivations):
     assert isinstance(derivations[chapter, right, wrong], AssertionError)
-
-
-# --- notebooks that no longer match --------------------------------------------------------------
-
-CHAPTER = """---
-jupytext:
-  formats: ipynb,md:myst
-  text_representation:
-    extension: .md
-    format_name: myst
-kernelspec:
-  display_name: Python 3
-  language: python
-  name: python3
----
-
-# A small chapter
-
-```{code-cell} ipython3
-:tags: [setup]
-
-already = "here"
-```
-
-```{code-cell} ipython3
-import json
-from pathlib import Path
-
-from ddt_utils import exact, ledger, simulate
-
-height = json.loads(Path("heights.json").read_text())["height"]
-ledger.number("sm-height", height, stderr=0.1)
-```
-
-```{code-cell} ipython3
-ledger.number("sm-double", 2 * height, digits=1)
-```
-
-```{code-cell} ipython3
----
-tags: [keep]
----
-row = ledger.claim(
-    "small", statement="It is one.", status="measured",
-    predicted=1.0, measured=height, stderr=0.1,
-)
-```
-"""
-
-
-@pytest.fixture(scope="module")
-def executed(tmp_path_factory):
-    """A small book in a small repository, with its one chapter executed by the project's tool."""
-    root = tmp_path_factory.mktemp("repository").resolve()
-    text = root / "book" / "part" / "small.md"
-    text.parent.mkdir(parents=True)
-    text.write_text(CHAPTER, encoding="utf-8")
-    (text.parent / "heights.json").write_text('{"height": 1.2}')
-    shutil.copy(ROOT / "requirements.txt", root)
-    shutil.copytree(
-        ROOT / "ddt_utils", root / "ddt_utils", ignore=shutil.ignore_patterns("__pycache__")
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(notebooks, "BOOK", root / "book")
-        assert notebooks.is_stale(text)  # there is no notebook yet
-        assert notebooks.execute(text)[0] == "part/small"
-    return root
-
-
-@pytest.fixture
-def repository(executed, tmp_path, monkeypatch):
-    """A copy of the small repository, in the place of this one."""
-    root = tmp_path.resolve() / "repository"
-    shutil.copytree(executed, root)
-    for name, place in (("ROOT", root), ("BOOK", root / "book"), ("PACKAGE", root / "ddt_utils")):
-        monkeypatch.setattr(notebooks, name, place)
-    return root
-
-
-def edit(path, right, wrong):
-    path.write_text(mutated(path.read_text(encoding="utf-8"), right, wrong), encoding="utf-8")
-
-
-def test_an_executed_chapter_is_not_stale(repository):
-    text = repository / "book" / "part" / "small.md"
-    assert notebooks.chapters() == [text]
-    assert not notebooks.is_stale(text)
-
-
-TEXT = "book/part/small.md"
-GLUED = "application/papermill.record/text/plain"
-
-
-@pytest.mark.parametrize(
-    ("file", "right", "wrong"),
-    [
-        (TEXT, "predicted=1.0", "predicted=1.1"),
-        (TEXT, "row = ", "row =  "),
-        ("book/part/heights.json", "1.2", "1.3"),
-        ("ddt_utils/_panels.py", "_ORDER = 16", "_ORDER = 17"),
-        ("ddt_utils/ledger.py", "LIMIT = 4.42", "LIMIT = 5"),
-        (
-            "ddt_utils/escape.py",
-            "ESCAPED, CENSORED, DIVERGED = 1, 2, 3",
-            "ESCAPED, CENSORED, DIVERGED = 1, 3, 2",
-        ),
-        ("ddt_utils/noise.py", '"stratonovich": 0.5', '"stratonovich": 0.4'),
-        ("ddt_utils/simulate/program.py", "LANES = 64", "LANES = 32"),
-        ("ddt_utils/simulate/cpu.txt", "def advance(", "def  advance("),
-        ("requirements.txt", "sympy==", "sympy==0"),
-    ],
-    ids=lambda value: value.replace("\n", " ")[:30],
-)
-def test_a_notebook_made_by_other_code_is_stale(repository, file, right, wrong):
-    text, before = repository / TEXT, notebooks.fingerprint(repository / TEXT)
-    edit(repository / file, right, wrong)
-    assert notebooks.fingerprint(text) != before
-    assert notebooks.is_stale(text)
-
-
-@pytest.mark.parametrize(
-    ("right", "wrong"),
-    [
-        ("# A small chapter", "# A short chapter"),
-        ("tags: [keep]", "tags: [drop]"),
-        (
-            "```{code-cell} ipython3\nimport json",
-            "One more.\n\n```{code-cell} ipython3\nimport json",
-        ),
-    ],
-    ids=["a word", "a tag", "a paragraph"],
-)
-def test_a_notebook_of_another_text_is_stale(repository, right, wrong):
-    text = repository / TEXT
-    edit(text, right, wrong)
-    notebook = nbformat.read(text.with_suffix(".ipynb"), as_version=4)
-    assert not notebooks.same_text(text, notebook)
-    assert notebooks.is_stale(text)
-
-
-@pytest.mark.parametrize(
-    ("file", "right", "wrong"),
-    [
-        (TEXT, 'already = "here"', 'already = "there"'),
-        ("ddt_utils/escape.py", "What a set of escape times says", "What escape times say"),
-        ("ddt_utils/theory/sgd.py", "import numpy as np\n", "import numpy as np\n\nmore = 1\n"),
-        ("requirements.txt", "pytest==", "pytest==0"),
-    ],
-    ids=["the set-up cell", "a docstring", "a room that is not reached", "a pin of a tool"],
-)
-def test_what_decides_no_output_makes_no_notebook_stale(repository, file, right, wrong):
-    edit(repository / file, right, wrong)
-    assert not notebooks.is_stale(repository / TEXT)
-
-
-@pytest.fixture(scope="module")
-def compared(executed, tmp_path_factory):
-    """Which cells nbval finds different, in the true notebook and in a tampered one."""
-    folder = tmp_path_factory.mktemp("nbval").resolve()
-    shutil.copy(executed / "book" / "part" / "heights.json", folder)
-    notebook = nbformat.read((executed / TEXT).with_suffix(".ipynb"), as_version=4)
-    nbformat.write(notebook, folder / "true.ipynb")
-    _, first, second, third = (c.outputs for c in notebook.cells if c.cell_type == "code")
-    assert first[0].text == "sm-height = 1.20 ± 0.10\n"
-    first[0].text = "sm-height = 1.21 ± 0.10\n"
-    assert second[1].data == {GLUED: "'2.4'"}
-    second[1].data = {GLUED: "'2.5'"}
-    assert third[1].data[MIME_TYPE]["status"] == "measured"
-    third[1].data[MIME_TYPE]["status"] = "derived"
-    nbformat.write(notebook, folder / "tampered.ipynb")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval"]
-    command += ["--nbval-current-env", "-p", "nbval.plugin", "-p", "tests.nbval_plugin"]
-    command += ["--nbval-sanitize-with", "tests/nbval-sanitize.cfg"]
-    command += [f"--junitxml={folder / 'r.xml'}", str(folder)]
-    run = subprocess.run(command, cwd=ROOT, env=bare(), capture_output=True, text=True)
-    assert run.returncode == 1, run.stdout + run.stderr
-    differ = {"true": [], "tampered": []}
-    for case in ElementTree.parse(folder / "r.xml").iter("testcase"):
-        assert case.find("error") is None and case.find("skipped") is None, run.stdout
-        (name,) = [name for name in differ if name in case.get("classname")]
-        differ[name].append(case.find("failure") is not None)
-    return differ
-
-
-@pytest.mark.parametrize(
-    ("notebook", "differing"),
-    [("true", [False] * 4), ("tampered", [False, True, True, True])],
-)
-def test_nbval_sees_every_output_that_was_tampered_with(notebook, differing, compared):
-    """The set-up cell is true in both; the others have one false output each."""
-    assert compared[notebook] == differing
-
-
-# --- notebooks that are not fit to print ---------------------------------------------------------
-
-
-def cell(source="1 + 1", *, count=1, outputs=(), **metadata):
-    return v4.new_code_cell(source, execution_count=count, outputs=list(outputs), metadata=metadata)
-
-
-def picture(count=1, **metadata):
-    shown = v4.new_output("display_data", data={"image/svg+xml": "<svg/>"})
-    told = {
-        "figure": {"caption": "A caption that says in a sentence what was found.", "name": "fig-a"},
-        "image": {"alt": "A line that falls from left to right."},
-    }
-    return cell(count=count, outputs=[shown], mystnb=told | metadata)
-
-
-def stream(name, text="so it is"):
-    return v4.new_output("stream", name=name, text=text)
-
-
-ERROR = v4.new_output("error", ename="ValueError", evalue="no", traceback=[])
-RULES = {
-    "never executed": (rules.test_every_cell_was_executed_in_order, cell(count=None)),
-    "out of order": (rules.test_every_cell_was_executed_in_order, cell(count=7)),
-    "an error": (rules.test_no_cell_failed_or_warned, cell(outputs=[ERROR])),
-    "a warning": (rules.test_no_cell_failed_or_warned, cell(outputs=[stream("stderr")])),
-    "a semicolon": (rules.test_cells_are_short_and_end_as_nbval_needs, cell("1 + 1;\n")),
-    "too long": (rules.test_cells_are_short_and_end_as_nbval_needs, cell("1\n" * 31)),
-    "too wide": (rules.test_cells_are_short_and_end_as_nbval_needs, cell("x" * 80)),
-    "not compared": (rules.test_few_cells_escape_comparison, cell(tags=["nbval-ignore-output"])),
-    "an address": (
-        rules.test_outputs_hold_no_addresses_widgets_or_paths,
-        cell(outputs=[stream("stdout", "<object at 0x7f2a91c04d90>")]),
-    ),
-    "no alternative text": (
-        rules.test_every_figure_has_caption_name_and_description,
-        picture(image={"alt": ""}),
-    ),
-    "no caption": (
-        rules.test_every_figure_has_caption_name_and_description,
-        picture(figure={"caption": "Figure", "name": "fig-a"}),
-    ),
-    "a caption and no figure": (
-        rules.test_every_figure_has_caption_name_and_description,
-        cell(mystnb=picture().metadata.mystnb),
-    ),
-    "a figure and no caption": (
-        rules.test_every_figure_has_caption_name_and_description,
-        cell(outputs=picture().outputs),
-    ),
-    "two figures": (
-        rules.test_every_figure_has_caption_name_and_description,
-        cell(outputs=picture().outputs * 2, mystnb=picture().metadata.mystnb),
-    ),
-}
-
-
-@pytest.mark.parametrize("fault", RULES)
-def test_a_notebook_that_is_not_fit_to_print_is_noticed(fault):
-    rule, bad = RULES[fault]
-    rule([cell(outputs=[stream("stdout")]), picture(count=2)])
-    with pytest.raises(AssertionError):
-        rule([bad])
-
-
-@pytest.mark.parametrize("name, printed", [("a-b", "a-b = 3"), ("a-c", "a-b = 2")])
-def test_a_number_in_prose_that_no_cell_printed_is_noticed(name, printed, tmp_path):
-    record = {GLUED: "'2'"}
-    stored = v4.new_output("display_data", record, metadata={"scrapbook": {"name": "a-b"}})
-    text = tmp_path / "chapter.md"
-    text.write_text("It is {glue:text}`a-b`.")
-    rules.test_every_glued_number_is_known_and_printed(
-        text, None, [cell(outputs=[stream("stdout", "a-b = 2"), stored])]
-    )
-    text.write_text(f"It is {{glue:text}}`{name}`.")
-    with pytest.raises(AssertionError):
-        rules.test_every_glued_number_is_known_and_printed(
-            text, None, [cell(outputs=[stream("stdout", printed), stored])]
-        )
-
-
-# --- pages that cannot be published --------------------------------------------------------------
-
-IMAGE = '<img src="_images/walker-1a2b.png" alt="{}">'
-SEEN = "A noisy trace that jumps between two levels."
-
-
-@pytest.fixture
-def mend(monkeypatch, tmp_path):
-    """The complaints about a page with this in its article."""
-    monkeypatch.syspath_prepend(str(ROOT / "book" / "_ext"))
-    import ddt_pages
-
-    def complaints(article):
-        path = tmp_path / "chapter.html"
-        path.write_text(
-            "<html><head><title>t</title></head><body><article><section><h1>A chapter</h1>"
-            f"<p>A first paragraph.</p>{article}</section></article></body></html>",
-            encoding="utf-8",
-        )
-        return ddt_pages.mend(types.SimpleNamespace(outdir=str(tmp_path)), path)
-
-    return complaints
-
-
-def test_a_page_as_it_should_be_is_not_complained_about(mend):
-    fine = r'<p>The <span class="math">\(\tau\)</span> of <code>\frac</code> costs 5 $.</p>'
-    assert mend(fine + IMAGE.format(SEEN)) == []
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        r"$$\tau = 1$$",
-        r"the time \frac{1}{\gamma}",
-        r"\begin{aligned}",
-        r"the rate \gamma of",
-        r"and \tau.",
-        "the {glue:text}`kr-tau`",
-        "equation {eq}`eq-kr-rate`",
-        "by {cite:p}`kramers1940`",
-        r"so \sqrt{D} is",
-        r"with \eta small",
-        "and $x$ too",
-        "see {numref}`fig-kr-walker`",
-        "see {doc}`measuring`",
-    ],
-)
-def test_a_raw_formula_is_noticed(text, mend):
-    (complaint,) = mend(f"<p>{text}</p>")
-    assert complaint.startswith("chapter.html: raw markup on the page")
-
-
-@pytest.mark.parametrize(
-    "image",
-    [
-        '<img src="_images/walker-1a2b.png">',
-        IMAGE.format(""),
-        IMAGE.format("_images/walker-1a2b.png"),
-        IMAGE.format("../../_images/a/long/way/to/walker-1a2b.png"),
-        IMAGE.format("A noisy trace."),
-    ],
-    ids=["missing", "empty", "the file's name", "the file's path", "too short"],
-)
-def test_an_image_that_nobody_described_is_noticed(image, mend):
-    (complaint,) = mend(image)
-    assert "alternative text written by hand: _images/walker-1a2b.png" in complaint
-
-
-@pytest.fixture
-def built(tmp_path):
-    """A built book, as far as the look at its pages goes."""
-    contents = pages.yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    names = pages.listed(contents)
-    assert len(names) >= 5
-    for name in names:
-        path = tmp_path / f"{name}.html"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("<h1>A page</h1>" + "It says something. " * 400, encoding="utf-8")
-    assert pages.problems(tmp_path) == []
-    return tmp_path, names
-
-
-@pytest.mark.parametrize(
-    ("content", "problem"),
-    [
-        (None, "is missing"),
-        ("", "is empty"),
-        ("<h1>A page</h1>", "is empty"),
-        ("It says something. " * 400, "is empty"),
-    ],
-    ids=["missing", "empty", "only a heading", "no heading"],
-)
-def test_a_page_with_nothing_on_it_is_noticed(content, problem, built):
-    folder, names = built
-    path = folder / f"{names[-1]}.html"
-    path.unlink() if content is None else path.write_text(content, encoding="utf-8")
-    assert pages.problems(folder) == [f"{names[-1]}.html {problem}"]

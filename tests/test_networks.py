@@ -146,6 +146,43 @@ def test_initial_values_are_those_of_the_replica():
 
 
 @pytest.mark.parametrize(
+    "model, labels, message",
+    [
+        (networks.logistic(6), 2 * SIGNS - 1, r"give \(y \+ 1\) / 2 for labels −1 and \+1"),
+        (networks.logistic(6), SIGNS * 0.5, "got 0.5; number the classes from 0"),
+        (networks.softmax(6, 3), CLASSES + 1, "got 3; give y − 1 for labels from 1"),
+        (networks.fully_connected((6, 5, 3)), CLASSES - 1, "whole numbers from 0 to 2, got -1"),
+        (networks.fully_connected((6, 1)), SIGNS + 1, "whole numbers from 0 to 1, got 2"),
+        (networks.convolutional(4, 3), CLASSES.double() / 2, "whole numbers from 0 to 2, got 0.5"),
+    ],
+)
+def test_targets_that_are_no_classes_are_refused(model, labels, message):
+    theta, x = model.initial(2, seed=1), PICTURES if "conv" in model.name else X
+    for ask in (model.loss, model.sample_losses, model.accuracy):
+        with pytest.raises(ValueError, match=message):
+            ask(theta, x, labels)
+    with pytest.raises(ValueError, match=message):
+        torch.func.grad(lambda t: model.loss(t, x, labels))(theta[0])
+    with pytest.raises(ValueError, match=message):
+        model.targets(labels)
+
+
+def test_targets_are_what_the_model_takes():
+    assert networks.logistic(6).targets(SIGNS == 1).dtype == np.int64
+    assert networks.logistic(6).targets([0.0, 1.0]).tolist() == [0, 1]
+    assert networks.linear(6).targets(REALS).dtype == np.float64
+    for wrong in (REALS * np.nan, REALS[None], REALS + 1j, ["a"], None):
+        with pytest.raises(ValueError, match="^y must be"):
+            networks.linear(6).targets(wrong)
+    with pytest.raises(ValueError, match=r"shape \(13\), got shape \(12,\)"):
+        networks.linear(6).targets(REALS, 13)
+    with pytest.raises(ValueError, match="accuracy must be asked of a model with classes"):
+        networks.linear(6).accuracy(torch.zeros(6).double(), X, REALS)
+    with pytest.raises(ValueError, match="y must be a tensor"):
+        networks.logistic(6).loss(torch.zeros(6).double(), X, SIGNS.numpy())
+
+
+@pytest.mark.parametrize(
     "make, message",
     [
         (lambda: networks.fully_connected((3,)), "widths must be inputs, layers and outputs"),
@@ -154,6 +191,17 @@ def test_initial_values_are_those_of_the_replica():
         (lambda: networks.convolutional(4, 2, kernel=4), "got 1 for side 4 and kernel 4"),
         (lambda: networks.convolutional(8, 2, activation="sin"), "got 'sin'"),
         (lambda: networks.quadratic([[1.0, 2.0], [0.0, 1.0]]), "symmetric square"),
+        *((lambda v=v: networks.logistic(v), "features must be") for v in (0, "3", 2.5, None)),
+        *((lambda v=v: networks.softmax(3, v), "classes must be") for v in (1, "3", None)),
+        (lambda: networks.diagonal_linear(-1), "features must be"),
+        (lambda: networks.fully_connected("32"), "widths must be"),
+        (lambda: networks.fully_connected((3, 0, 2)), "widths must be"),
+        (lambda: networks.fully_connected((3, 2.5)), "widths must be"),
+        (lambda: networks.fully_connected((3, 1), loss="hinge"), "loss must be one of"),
+        (lambda: networks.convolutional(8, 2, channels=0), "channels must be"),
+        (lambda: networks.quadratic(1j * np.eye(2)), "hessian must be an array of real"),
+        (lambda: networks.quadratic(np.nan * np.eye(2)), "hessian must be finite"),
+        *((lambda v=v: networks.linear(3).initial(v, seed=1), "replicas") for v in (0, -1, "2")),
         (lambda: networks.logistic(3).blocks(torch.zeros(4)), "has 3 parameters, got a vector"),
     ],
 )  # fmt: skip

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from ddt_utils import catalog
+from ddt_utils import catalog, simulate
 from ddt_utils.landscape import Landscape
 from ddt_utils.noise import (
     FactorNoise,
@@ -14,6 +14,7 @@ from ddt_utils.noise import (
     MinibatchNoise,
     StateDependentNoise,
     WhiteNoise,
+    convention_exponent,
 )
 
 x, y = sp.symbols("x y", real=True)
@@ -52,7 +53,7 @@ def test_hessian_noise_keeps_the_pieces_of_a_piecewise_well():
 
 @pytest.mark.parametrize("value", [0, -0.1, float("nan"), float("inf")])
 def test_a_diffusion_that_is_not_positive_is_refused(value):
-    with pytest.raises(ValueError, match=f"must be positive and finite, got {value}"):
+    with pytest.raises(ValueError, match=f"must be a finite real number, above 0, got {value}"):
         WhiteNoise(value)
 
 
@@ -95,9 +96,9 @@ def test_hessian_noise_refuses_a_full_hessian_in_three_dimensions_and_bad_number
     bent = Landscape(x**2 + y**2 + z**2 + x * y * z, (x, y, z), name="bent", box=((-1, 1),) * 3)
     with pytest.raises(ValueError, match="taken in two dimensions, that of bent has 3"):
         HessianNoise(0.1, 1).diffusion_matrix(bent)
-    with pytest.raises(ValueError, match="batch_size must be positive"):
+    with pytest.raises(ValueError, match="batch_size must be a finite real number, above 0, got 0"):
         HessianNoise(0.1, 0)
-    with pytest.raises(ValueError, match="floor must be zero or positive, got -1"):
+    with pytest.raises(ValueError, match="floor must be a finite real number, 0 or more, got -1"):
         HessianNoise(0.1, 1, floor=-1)
 
 
@@ -193,11 +194,11 @@ def test_minibatch_noise_is_the_covariance_over_all_minibatches(dimension, repla
     ("options", "message"),
     [
         (dict(losses=(x**2,)), "at least two sample losses"),
-        (dict(learning_rate=0), "learning_rate must be positive and finite, got 0"),
-        (dict(batch_size=0), "whole number from 1 to 2, got 0"),
-        (dict(batch_size=1.5), "whole number from 1 to 2, got 1.5"),
-        (dict(batch_size=3), "whole number from 1 to 2, got 3"),
-        (dict(batch_size=0, replacement=True), "whole number from 1 to inf, got 0"),
+        (dict(learning_rate=0), "learning_rate must be a finite real number, above 0, got 0"),
+        (dict(batch_size=0), "a whole number, 1 or more, 2 at most, got 0"),
+        (dict(batch_size=1.5), "a whole number, 1 or more, 2 at most, got 1.5"),
+        (dict(batch_size=3), "a whole number, 1 or more, 2 at most, got 3"),
+        (dict(batch_size=0, replacement=True), "a whole number, 1 or more, got 0"),
     ],
 )
 def test_a_minibatch_that_cannot_be_drawn_is_refused(options, message):
@@ -235,3 +236,170 @@ def test_a_constant_matrix_without_an_inverse_asks_for_its_factor():
         StateDependentNoise(flat).factor(bowl)
     with pytest.raises(ValueError, match="a constant entry of D must be positive"):
         StateDependentNoise((-1, 1 + x**2)).factor(bowl)
+
+
+SEVEN = [  # seven losses of two variables, no two alike
+    (x**2 + y, lambda a, b: (2 * a, 1)),
+    (3 * x * y, lambda a, b: (3 * b, 3 * a)),
+    (sp.sin(2 * x) - y**2, lambda a, b: (2 * np.cos(2 * a), -2 * b)),
+    (x**3 / 3 + 4 * y, lambda a, b: (a**2, 4)),
+    (y**3 - 5 * x, lambda a, b: (-5, 3 * b**2)),
+    (x * y**2, lambda a, b: (b**2, 2 * a * b)),
+    (sp.exp(y) + x, lambda a, b: (1, np.exp(b))),
+]
+
+
+@pytest.mark.parametrize("replacement", [True, False])
+@pytest.mark.parametrize("dimension", [1, 2])
+def test_the_factor_of_minibatch_noise_is_that_of_all_its_minibatches(dimension, replacement):
+    """σσᵀ from seven losses and batches of three, against every minibatch drawn in NumPy."""
+    one = dimension == 1
+    losses = tuple(loss.subs(y, 2) if one else loss for loss, _ in SEVEN)
+    names = (x,) if one else (x, y)
+    land = Landscape(sum(losses) / 7, names, name="mean", box=((-2, 2),) * dimension)
+    noise = MinibatchNoise(losses, 0.3, 3, replacement)
+    batches = list(product(range(7), repeat=3) if replacement else combinations(range(7), 3))
+    for a, b in [(0.5, 2.0 if one else -1.0), (-1.25, 2.0 if one else 0.75)]:
+        place = dict(zip(names, (sp.Float(a), sp.Float(b)), strict=False))
+        slopes = np.array([slope(a, b) for _, slope in SEVEN])[:, :dimension]
+        means = slopes[np.array(batches)].mean(axis=1)
+        exact = 0.3 / 2 * np.cov(means.T, bias=True).reshape(dimension, dimension)
+        sigma = in_numbers(*noise.factor(land), place)
+        np.testing.assert_allclose(sigma @ sigma.T, exact, rtol=1e-11)
+        np.testing.assert_allclose(
+            noise.diffusion(land, *(a, b)[:dimension]), exact, rtol=1e-11, atol=1e-13
+        )
+
+
+def line(loss, low=-3, high=3):
+    return Landscape(loss, (x,), name="line", box=((low, high),))
+
+
+def test_the_gates_of_noise_are_where_it_vanishes():
+    """At the inflections of the loss, to the last digits; none where the curvature jumps."""
+    push = HessianNoise(0.3, 7)
+    places = [(x, -(3**-0.5)), (x, 3**-0.5)]
+    quartic = catalog.quartic()
+    for (variable, place), (expected, where) in zip(push.gates(quartic), places, strict=True):
+        assert str(variable) == str(expected) and place == pytest.approx(where, abs=1e-14)
+    assert HessianNoise(0.3, 7, floor=1e-6).gates(quartic) == ()
+    waves = [place for _, place in push.gates(line(sp.sin(2 * x + 1)))]
+    truth = [(np.pi * k - 1) / 2 for k in (-1, 0, 1, 2)]
+    np.testing.assert_allclose(waves, truth, atol=1e-13)
+    assert push.gates(catalog.two_valleys(sharp=9, flat=1, saddle=2, barrier=3)) == ()
+    assert push.gates(line((sp.Abs(x) - 1) ** 2 / 2)) == ()
+    assert push.gates(line(x**2)) == WhiteNoise(0.2).gates(quartic) == ()
+    assert StateDependentNoise((x - 1) ** 6).gates(line(x)) == ((x, pytest.approx(1, abs=1e-2)),)
+    assert StateDependentNoise((x - 1) ** 2 + 1e-3).gates(line(x)) == ()
+    three = catalog.styblinski_tang(dimension=3)
+    found = push.gates(three)
+    assert [v for v, _ in found] == [v for v in three.variables for _ in range(2)]
+    np.testing.assert_allclose([abs(p) for _, p in found], np.sqrt(8 / 3), rtol=1e-14)
+    small = sp.Float(1e-10, 17)
+    tiny = line(1e-20 * ((x / small) ** 4 / 4 - (x / small) ** 2 / 2), -2e-10, 2e-10)
+    np.testing.assert_allclose([p * 1e10 for _, p in push.gates(tiny)], [-(3**-0.5), 3**-0.5])
+    assert push.gates(catalog.rotated_double_well()) == ()
+
+
+INDEFINITE = [
+    (sp.Matrix([[1, 5 * x], [5 * x, 1]]), (1.0, 0.5), r"\[\[1.0, 5.0\], \[5.0, 1.0\]\] at x = 1"),
+    ((x + 1, 2), (-1.5, 0.5), "-0.5.*at x = -1.5, y = 0.5"),
+    (y - x, (0.5, 0.25), "at x = 0.5, y = 0.25"),
+    (1 / x**2, (0.0, 1.0), "inf.* at x = 0, y = 1"),
+    (sp.log(sp.Rational(5, 2) + x), (-2.0, 1.0), "at x = -2, y = 1"),
+    (sp.sqrt(x), (-1.0, 0.0), "nan.* at x = -1, y = 0"),
+]
+
+
+@pytest.mark.parametrize("expression, place, said", INDEFINITE, ids=str)
+def test_a_diffusion_that_is_none_is_refused_where_it_is_used(expression, place, said):
+    noise = StateDependentNoise(expression)
+    points = np.array([place, (1.5, 2.0)]).T
+    with pytest.raises(ValueError, match="no negative eigenvalue, got .*" + said):
+        noise.diffusion(bowl, *points[:, :1])
+    with pytest.raises(ValueError, match="no negative eigenvalue, got .*" + said):
+        noise.diffusion(bowl, *points)
+    with pytest.raises(ValueError, match="no negative eigenvalue"):
+        noise.check(bowl)
+
+
+def test_a_diffusion_of_lower_rank_or_that_vanishes_somewhere_is_allowed():
+    column = sp.Matrix([1 + x, 3 * y - x])
+    for noise in (
+        FactorNoise(column),
+        StateDependentNoise(column * column.T),
+        StateDependentNoise((x**2, 1 + y**4)),
+        HessianNoise(0.2, 3),
+        MinibatchNoise((2 * x**2 + y * x, 6 * y**2 - y * x), 0.1, 1),
+    ):
+        noise.check(bowl)
+    with pytest.raises(ValueError, match="must be the mean of the sample losses"):
+        MinibatchNoise((x**2 + y, x**2 - y), 0.1, 1).check(bowl)
+
+
+def test_noise_that_follows_the_curvature_needs_a_curvature():
+    with pytest.raises(ValueError, match="noise of line would be zero.*give HessianNoise a floor"):
+        HessianNoise(0.1, 2).diffusion(line(sp.Abs(x) + x), 1.0)
+    floored = HessianNoise(0.1, 2, floor=4).diffusion(line(sp.Abs(x) + x), [0.0, 1.0])
+    assert np.allclose(floored.ravel(), 0.1)
+    knife = HessianNoise(0.3, 5).diffusion(line(7 * (sp.Abs(x) - 1) ** 2 / 2), [-2.0, 0.0, 0.5])
+    assert np.allclose(knife.ravel(), 0.03 * 7)
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1.0, 1e15])
+def test_the_absolute_spectrum_at_any_scale(scale):
+    """Of a Hessian that is nearly a multiple of the identity, and of one that is not."""
+    for a, b, c in ((2, 5, -3), (2, 1e-7, 2 + 3e-7), (-4, 1e-9, -4)):
+        loss = scale * (a * x**2 / 2 + b * x * y + c * y**2 / 2)
+        land = Landscape(loss, (x, y), name="saddle", box=((-2, 2), (-2, 2)))
+        values, vectors = np.linalg.eigh(np.array([[a, b], [b, c]], dtype=float))
+        spectrum = (vectors * np.abs(values)) @ vectors.T
+        found = HessianNoise(0.3, 5).diffusion(land, 0.3, 0.2) / scale / 0.03
+        np.testing.assert_allclose(found, spectrum, atol=1e-12)
+
+
+WRONG = ("0.1", 1j, None, True, np.array([0.1, 0.2]), float("nan"), 10**400)
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda w: repr(w)[:12])
+def test_arguments_that_are_no_numbers_are_refused_by_name(wrong):
+    two = dict(losses=(x**2, 3 * x**2), learning_rate=0.1, batch_size=1)
+    for make, name in (
+        (lambda: WhiteNoise(wrong), "diffusion_constant must be"),
+        (lambda: HessianNoise(wrong, 2), "learning_rate must be"),
+        (lambda: HessianNoise(0.1, wrong), "batch_size must be"),
+        (lambda: HessianNoise(0.1, 2, floor=wrong), "floor must be"),
+        (lambda: MinibatchNoise(**two | dict(learning_rate=wrong)), "learning_rate must be"),
+        (lambda: MinibatchNoise(**two | dict(batch_size=wrong)), "batch_size must be"),
+        (lambda: MinibatchNoise(**two | dict(losses=(x**2, wrong))), "a sample loss must be"),
+        (lambda: StateDependentNoise((1, wrong)), "an entry of D must be"),
+        (lambda: StateDependentNoise(wrong), "D must be"),
+    ):
+        with pytest.raises(ValueError, match=name):
+            make()
+
+
+def test_expressions_that_are_not_real_and_finite_are_refused():
+    for wrong in (sp.oo, sp.nan, sp.zoo + x, sp.I * x, float("inf")):
+        with pytest.raises(ValueError, match="D must be"):
+            StateDependentNoise(wrong)
+        with pytest.raises(ValueError, match="an entry of the factor of D must be"):
+            FactorNoise([[1], [wrong]])
+    for shape in ([1, 2], np.zeros((0, 2)), np.ones((2, 2, 2))):
+        with pytest.raises(ValueError, match="D must be a matrix, got shape"):
+            StateDependentNoise(shape)
+    with pytest.raises(ValueError, match="convention must be one of .* got 'strat'"):
+        convention_exponent("strat")
+    for replacement in ("no", 0, None):
+        with pytest.raises(ValueError, match="replacement must be one of True, False"):
+            MinibatchNoise((x**2, 3 * x**2), 0.1, 1, replacement=replacement)
+
+
+def test_a_full_matrix_of_rank_one_is_simulated_without_a_root_of_less_than_nothing():
+    # det D = 0 everywhere: half of the last pivots are rounded to below zero
+    strong = 1 + x**2 / 3
+    thin = StateDependentNoise(sp.Matrix([[strong, strong / 7], [strong / 7, strong / 49]]) / 5)
+    run = simulate.first_passage(
+        bowl, thin, start=(0, 0), exit=x > 1, step=0.01, walkers=200, seed=3
+    )
+    assert run.diverged == 0 and run.escaped == 200

@@ -5,14 +5,14 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pytest
 import torch
 from scipy import linalg
 
-from ddt_utils import networks
+from ddt_utils import curvature, networks
 from ddt_utils.criterion import Beyond, Box, LevelSet, Quench
 from ddt_utils.replicas import SGD, GaussianSGD, GradientDescent, Replicas, Rule, sgld
 
@@ -345,6 +345,27 @@ def test_a_rule_of_ones_own_sees_its_state_and_the_iteration(tmp_path):
 
     with pytest.raises(ValueError, match="must return the state that it was given"):
         Replicas(BOWL, PLACES, np.zeros(40), Forgetful(0.3), start=[1, 2], seed=3).run(1)
+
+
+class Decayed(networks.Model):
+    """A model of one's own: a penalty on every sample's loss."""
+
+    def sample_losses(self, theta, x, y):
+        return super().sample_losses(theta, x, y) + 0.35 * (theta**2).sum(-1)[..., None]
+
+
+def test_what_a_model_adds_to_its_loss_is_trained_and_differentiated():
+    plain = networks.logistic(4)
+    model = Decayed(**{f.name: getattr(plain, f.name) for f in fields(plain)})
+    begin = np.array([0.3, -0.1, 0.2, 0.7])
+    one, other = (
+        Replicas(m, X, Y, GradientDescent(0.5), start=begin, seed=1).run(1) for m in (plain, model)
+    )
+    np.testing.assert_allclose(one.theta[0] - other.theta[0], 0.5 * 0.7 * begin, rtol=1e-12)
+    apart = curvature.hessian(model, begin, X, Y) - curvature.hessian(plain, begin, X, Y)
+    np.testing.assert_allclose(apart, 0.7 * np.eye(4), atol=1e-12)
+    slopes = [curvature.sample_gradients(m, begin, X, Y) for m in (model, plain)]
+    np.testing.assert_allclose(slopes[0] - slopes[1], np.tile(0.7 * begin, (60, 1)), atol=1e-12)
 
 
 def test_targets_of_float_and_of_class_train_the_same():

@@ -6,9 +6,7 @@ python=.venv/bin/python
 export PYTHONDONTWRITEBYTECODE=1 OMP_NUM_THREADS=1 MPLBACKEND=agg
 
 echo "== style"
-.venv/bin/ruff check ddt_utils tests tools benchmarks book/_ext
-.venv/bin/ruff format --check ddt_utils tests tools benchmarks book/_ext
-.venv/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+bash tools/style.sh
 
 echo "== the book, warnings as errors"
 bash tools/build.sh
@@ -18,9 +16,7 @@ echo "== unit, truth, hygiene and browser tests; the examples in the docstrings"
 DDT_CHROMIUM=$chromium $python -m pytest -n 2 --dist loadfile --doctest-modules tests ddt_utils
 
 echo "== every chapter executed again and compared (nbval, strict)"
-MPLBACKEND=module://matplotlib_inline.backend_inline $python -m pytest --nbval --nbval-current-env \
-  --nbval-cell-timeout 600 --nbval-sanitize-with tests/nbval-sanitize.cfg -p tests.nbval_plugin \
-  -n 2 --dist loadfile book
+bash tools/compare.sh book
 
 if [ -z "$chromium" ]; then
   echo "NOTE: no Chromium was found and none could be installed: the browser checks did not run"

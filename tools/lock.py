@@ -110,7 +110,7 @@ def resolved(python: str, known: dict[str, str], more: set[str]) -> dict[str, tu
     with tempfile.TemporaryDirectory() as folder:
         report, decided = Path(folder) / "report.json", Path(folder) / "decided.txt"
         decided.write_text("".join(f"{name}=={version}\n" for name, version in known.items()))
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run"]
+        command = [sys.executable, "-m", "pip", "install", "-qq", "--dry-run"]
         command += ["--ignore-installed", "--only-binary", ":all:", "--python-version", python]
         command += ["--target", folder, "--report", report, "--constraint", decided]
         subprocess.run([*command, "--requirement", ASKED, *sorted(more)], check=True)

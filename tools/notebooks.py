@@ -2,16 +2,16 @@
 
 python tools/notebooks.py              execute exactly the chapters that are stale
 python tools/notebooks.py NAME.md ...  execute these
-python tools/notebooks.py --check      say which are stale, and fail if any is
-python tools/notebooks.py --full ...   make the records of longer runs again
+python tools/notebooks.py --check      say which are stale, and why, and fail if any is
+python tools/notebooks.py --changed    list the notebooks that differ from the last commit's
+python tools/notebooks.py --full ...   make the records of longer runs again, two at a time
+python tools/notebooks.py --confirm    compute a part of each record again; keep it if that agrees
 """
 
 from __future__ import annotations
 
 import argparse
-import ast
 import hashlib
-import json
 import os
 import platform
 import re
@@ -19,87 +19,97 @@ import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import jupytext
 import nbformat
 
-from ddt_utils.records import FULL, wanted
+from ddt_utils import _files, _sources
+from ddt_utils.records import CONFIRM, FULL, device, wanted
 
 ROOT = Path(__file__).resolve().parent.parent
-BOOK, PACKAGE, RUNTIMES = ROOT / "book", ROOT / "ddt_utils", ROOT / "book" / "runtimes.json"
+BOOK, RUNTIMES = ROOT / "book", ROOT / "book" / "runtimes.json"
 VERSIONS_THAT_MATTER = (
     "numpy", "scipy", "sympy", "mpmath", "matplotlib", "numba", "torch", "scikit-learn",
 )  # fmt: skip
 LANGUAGE = {"name": "python", "file_extension": ".py", "mimetype": "text/x-python"}
+MARK = "\ufeff"  # a byte order mark, which some editors put before a text
 
 
 def chapters() -> list[Path]:
-    """The texts of all chapters, in the order of the table of contents' folders."""
+    """The texts of all chapters, in the order of the table of contents' folders.
+
+    Returns:
+        Their paths.
+    """
     texts = sorted(p for p in BOOK.rglob("*.md") if "_static" not in p.parts)
-    return [p for p in texts if p.read_text(encoding="utf-8").startswith("---\njupytext:")]
+    return [p for p in texts if _text(p).startswith("---\njupytext:")]
+
+
+def _text(path: Path) -> str:
+    """A text without a byte order mark, and with plain line ends."""
+    return path.read_text(encoding="utf-8").removeprefix(MARK)
+
+
+def read(text: Path):
+    """The chapter that a text is.
+
+    Args:
+        text: its path.
+
+    Returns:
+        A notebook without outputs.
+    """
+    return jupytext.reads(_text(text), fmt={"extension": ".md", "format_name": "myst"})
 
 
 def is_setup(cell) -> bool:
+    """Is this the cell that installs the package where it is missing?
+
+    Args:
+        cell: of a notebook.
+
+    Returns:
+        True if it is.
+    """
     return "setup" in cell.metadata.get("tags", [])
 
 
 def code_of(notebook) -> list[str]:
-    """The sources of the code cells that count: all but the set-up cell."""
+    """The sources of the code cells that count: all but the set-up cell.
+
+    Args:
+        notebook: any.
+
+    Returns:
+        One text for each cell.
+    """
     return [c.source for c in notebook.cells if c.cell_type == "code" and not is_setup(c)]
 
 
 def rooms_reached(sources: list[str]) -> set[str]:
-    """The rooms of ddt_utils that these sources import, and those that the rooms import."""
-    found, waiting = set(), set().union(*(_imports(s) for s in sources)) if sources else set()
-    while waiting:
-        room = waiting.pop()
-        found.add(room)
-        for path in _files(room):
-            if path.suffix == ".py":
-                waiting |= _imports(path.read_text(encoding="utf-8")) - found
-    return found
+    """The rooms of ddt_utils that these sources import, and those that the rooms import.
 
+    Args:
+        sources: of cells.
 
-def _imports(source: str) -> set[str]:
-    rooms = {p.stem for p in PACKAGE.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
-    names = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ddt_utils"):
-            names |= {*node.module.split(".")[1:2]} | {a.name for a in node.names}
-        elif isinstance(node, ast.Import):
-            names |= {a.name.split(".")[1] for a in node.names if a.name.startswith("ddt_utils.")}
-    return names & rooms - {"__init__"}
-
-
-def _files(room: str) -> list[Path]:
-    """The files of a room: one module, or a package of several with its templates."""
-    module, package = PACKAGE / f"{room}.py", PACKAGE / room
-    return [module] if module.exists() else sorted(p for p in package.iterdir() if p.is_file())
-
-
-def _tree(path: Path) -> str:
-    """A room's syntax tree without docstrings: what it does, not what it says."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-            if node.body and ast.get_docstring(node, clean=False) is not None:
-                node.body = node.body[1:]
-    return json.dumps(_plain(tree))
-
-
-def _plain(node):
-    """A syntax tree as lists; the same for every version of Python, unlike ``ast.dump``."""
-    if isinstance(node, ast.AST):
-        filled = [(name, v) for name, v in ast.iter_fields(node) if v is not None and v != []]
-        return [type(node).__name__, *([name, _plain(value)] for name, value in filled)]
-    return [_plain(part) for part in node] if isinstance(node, list) else repr(node)
+    Returns:
+        Names of rooms.
+    """
+    return _sources.reached(set().union(*map(_sources.imports, sources)))
 
 
 def fingerprint(text: Path) -> str:
-    """A digest of all that decides a chapter's outputs; see CONTRIBUTING.md."""
-    sources = code_of(jupytext.read(text))
+    """A digest of all that decides a chapter's outputs; see CONTRIBUTING.md.
+
+    Args:
+        text: the chapter's path.
+
+    Returns:
+        Sixteen hexadecimal digits.
+    """
+    sources = code_of(read(text))
     digest = hashlib.sha256("\0".join(sources).encode())
     for name in sorted(
         set(re.findall(r"""["']([\w./-]+\.(?:json|csv|npz|yml))["']""", "".join(sources)))
@@ -108,80 +118,207 @@ def fingerprint(text: Path) -> str:
         if data.is_file():
             digest.update(name.encode() + data.read_bytes())
     for name in records_of(sources):
-        kept = PACKAGE / "records" / f"{name}.json"
+        kept = _sources.PACKAGE / "records" / f"{name}.json"
         digest.update(name.encode() + (kept.read_bytes() if kept.exists() else b""))
     pins = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     for pin in sorted(p for p in pins if p.split("==")[0] in VERSIONS_THAT_MATTER):
         digest.update(pin.encode())
     rooms = rooms_reached(sources)
     for room in sorted(rooms):
-        for path in _files(room):
-            digest.update(_tree(path).encode() if path.suffix == ".py" else path.read_bytes())
+        digest.update(f"{room} {_sources.digest(room)}".encode())
     if "figures" in rooms:
-        for font in sorted((PACKAGE / "fonts").glob("*.ttf")):
+        for font in sorted((_sources.PACKAGE / "fonts").glob("*.ttf")):
             digest.update(font.read_bytes())
     return digest.hexdigest()[:16]
 
 
 def records_of(sources: list[str]) -> list[str]:
-    """The names of the longer runs that these sources read."""
+    """The names of the longer runs that these sources read.
+
+    Args:
+        sources: of cells.
+
+    Returns:
+        Names of records.
+    """
     return sorted(re.findall(r"""records\.larger\(\s*["']([\w-]+)["']""", "\n".join(sources)))
 
 
-def is_stale(text: Path) -> bool:
-    """Does the stored notebook differ from the text, or from the code that it was made by?"""
+def why_stale(text: Path) -> str:
+    """Why the stored notebook is not what the text, or the code that it uses, would give now.
+
+    Args:
+        text: the chapter's path.
+
+    Returns:
+        A phrase; empty if the notebook is up to date.
+    """
     stored = text.with_suffix(".ipynb")
     if not stored.exists():
-        return True
-    notebook = nbformat.read(stored, as_version=4)
-    mark = notebook.metadata.get("ddt", {}).get("fingerprint")
-    return mark != fingerprint(text) or not same_text(text, notebook)
+        return "not executed yet"
+    if text.read_bytes().startswith(MARK.encode()):
+        return "the text begins with a byte order mark, which executing it takes away"
+    try:
+        notebook = nbformat.read(stored, as_version=4)
+        mark = notebook.metadata.get("ddt", {}).get("fingerprint")
+        told = same_text(text, notebook)
+    except Exception:  # no JSON, no notebook, a notebook without cells
+        return f"{stored.name} is damaged: conflict markers, or half of a file"
+    if not told:
+        return "the text has changed"
+    return "" if mark == fingerprint(text) else "the code that it uses has changed"
+
+
+def is_stale(text: Path) -> bool:
+    """Does the stored notebook differ from the text, or from the code that it was made by?
+
+    Args:
+        text: the chapter's path.
+
+    Returns:
+        True if it is to be executed again.
+    """
+    return bool(why_stale(text))
 
 
 def same_text(text: Path, notebook) -> bool:
-    """Are the cells of the notebook those of the text?"""
+    """Are the cells of the notebook those of the text?
+
+    Args:
+        text: the chapter's path.
+        notebook: the stored one.
+
+    Returns:
+        True if they are.
+    """
 
     def cells(nb):
         return [(c.cell_type, c.source, c.metadata) for c in nb.cells if not is_setup(c)]
 
-    return cells(jupytext.read(text)) == cells(notebook)
+    return cells(read(text)) == cells(notebook)
 
 
-def execute(text: Path):
-    """Execute a chapter, write the paired notebook, and return its name and seconds."""
+def own_kernel():
+    """The kernel of the Python that runs this, wherever Jupyter would look for a ``python3``.
+
+    Returns:
+        A class of kernel managers.
+    """
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
+
+    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    spec = KernelSpec(argv=command, display_name="Python 3", language="python")
+    return type("OwnKernel", (AsyncKernelManager,), {"kernel_spec": property(lambda self: spec)})
+
+
+def execute(text: Path) -> tuple[str, float]:
+    """Execute a chapter and write the paired notebook.
+
+    Args:
+        text: the chapter's path.
+
+    Returns:
+        Its name and the seconds it took.
+    """
     from nbclient import NotebookClient
 
-    notebook = jupytext.read(text)
+    if text.read_bytes().startswith(MARK.encode()):
+        _files.write(text, _text(text))
+    notebook = read(text)
     started = time.perf_counter()
     NotebookClient(
         notebook,
         timeout=900,
-        kernel_name="python3",
+        kernel_manager_class=own_kernel(),
         record_timing=False,
         resources={"metadata": {"path": str(text.parent)}},
-    ).execute()
+    ).execute(env={k: v for k, v in os.environ.items() if k not in ("MPLBACKEND", "PYTHONSTARTUP")})
     seconds = time.perf_counter() - started
     normalise(notebook)
     notebook.metadata["ddt"] = {"fingerprint": fingerprint(text)}
     nbformat.validate(notebook)
-    text.with_suffix(".ipynb").write_text(
-        nbformat.writes(notebook, version=4).rstrip() + "\n", encoding="utf-8"
-    )
+    _files.write(text.with_suffix(".ipynb"), nbformat.writes(notebook, version=4).rstrip() + "\n")
     return text.relative_to(BOOK).with_suffix("").as_posix(), round(seconds, 1)
 
 
-def make_records(text: Path) -> None:
-    """Run a chapter as a script with its longer runs, which show their progress."""
-    code = "\n\n".join(code_of(jupytext.read(text)))
-    more = dict(MPLBACKEND="agg", PYTHONWARNINGS="ignore:FigureCanvasAgg")
+def make_records(text: Path, place: int = 0) -> str:
+    """Run a chapter as a script with its longer runs, which show their progress.
+
+    Args:
+        text: the chapter's path.
+        place: the line of its progress bar, from the top.
+
+    Returns:
+        An empty text, or that of what went wrong.
+    """
+    code = "\n\n".join(code_of(read(text)))
+    more = dict(MPLBACKEND="agg", PYTHONWARNINGS="ignore:FigureCanvasAgg", TQDM_POSITION=str(place))
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / f"{text.stem}.py"
         script.write_text(code, encoding="utf-8")
-        subprocess.run([sys.executable, script], cwd=text.parent, env=os.environ | more, check=True)
+        made = subprocess.run([sys.executable, script], cwd=text.parent, env=os.environ | more)
+    return f"{text.relative_to(ROOT)} failed" if made.returncode else ""
+
+
+def make_all_records(texts: list[Path], asked: str = FULL) -> int:
+    """Make or confirm the records that are wanted, two chapters at a time, the longest first.
+
+    Args:
+        texts: the chapters' paths.
+        asked: the variable that says which are wanted, ``DDT_FULL`` or ``DDT_CONFIRM``.
+
+    Returns:
+        How many chapters failed.
+    """
+    os.environ.setdefault(asked, "1")
+    every = {text: records_of(code_of(read(text))) for text in texts}
+    kept = {text: [n for n in names if wanted(n, asked)] for text, names in every.items()}
+    texts = sorted((t for t in texts if kept[t]), key=lambda t: -_took(kept[t]))
+    workers = 1 if device() == "cuda" else min(2, os.cpu_count() or 1)
+    with ThreadPoolExecutor(workers) as pool:
+        wrong = [*filter(None, pool.map(make_records, texts, range(len(texts))))]
+    print("\n".join(wrong))
+    return len(wrong)
+
+
+def _took(names):
+    """The seconds that records took when they were made last."""
+    took = 0.0
+    for name in names:
+        try:
+            kept = _files.read_json(_sources.PACKAGE / "records" / f"{name}.json", remedy="")
+            took += kept.get("seconds", 0.0)
+        except (OSError, ValueError):
+            took += 3600.0
+    return took
+
+
+def changed(commit: str) -> list[Path]:
+    """The notebooks that are not what they were at a commit.
+
+    Args:
+        commit: anything that git takes for one.
+
+    Returns:
+        Paths of notebooks.
+    """
+    found = []
+    for text in chapters():
+        stored = text.with_suffix(".ipynb")
+        name = f"{commit}:./{stored.relative_to(ROOT).as_posix()}"
+        before = subprocess.run(["git", "show", name], cwd=ROOT, capture_output=True)
+        if before.returncode or before.stdout != stored.read_bytes():
+            found.append(stored)
+    return found
 
 
 def normalise(notebook) -> None:
-    """Remove from an executed notebook whatever differs between two equal executions."""
+    """Remove from an executed notebook whatever differs between two equal executions.
+
+    Args:
+        notebook: that is changed.
+    """
     notebook.metadata["language_info"] = dict(LANGUAGE)
     notebook.metadata.pop("widgets", None)
     notebook.nbformat, notebook.nbformat_minor = 4, 5
@@ -197,7 +334,14 @@ def normalise(notebook) -> None:
 
 
 def merged(outputs) -> list:
-    """Consecutive pieces of one stream as one output, as they arrive in unpredictable pieces."""
+    """Consecutive pieces of one stream as one output, as they arrive in unpredictable pieces.
+
+    Args:
+        outputs: of a cell.
+
+    Returns:
+        Fewer outputs.
+    """
     result = []
     for output in outputs:
         last = result[-1] if result else None
@@ -209,15 +353,25 @@ def merged(outputs) -> list:
 
 
 def record(times: dict[str, float]) -> None:
-    """Write the run times, and the machine they were measured on, to the one file that has them."""
-    pages = json.loads(RUNTIMES.read_text())["pages"] if RUNTIMES.exists() else {}
+    """Write the run times, and the machine they were measured on, to the one file that has them.
+
+    Args:
+        times: seconds by name of the chapter.
+    """
+    remedy = "restore it with git checkout book/runtimes.json"
+    kept = _files.read_json(RUNTIMES, remedy=remedy, keys=["pages"]) if RUNTIMES.exists() else {}
     known = {p.relative_to(BOOK).with_suffix("").as_posix() for p in chapters()}
-    pages = {k: v for k, v in sorted((pages | times).items()) if k in known}
+    pages = {k: v for k, v in sorted((kept.get("pages", {}) | times).items()) if k in known}
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
-    RUNTIMES.write_text(json.dumps({"machine": machine, "pages": pages}, indent=1) + "\n")
+    _files.write_json(RUNTIMES, {"machine": machine, "pages": pages}, indent=1)
 
 
 def main() -> int:
+    """Do what the command line asks for.
+
+    Returns:
+        The exit status.
+    """
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -226,21 +380,35 @@ def main() -> int:
         "--check", action="store_true", help="execute nothing; fail if any is stale"
     )
     parser.add_argument(
+        "--changed", nargs="?", const="HEAD", metavar="COMMIT", help="list what differs from it"
+    )
+    parser.add_argument(
         "--full", action="store_true", help="make the records of longer runs; store no notebook"
     )
+    parser.add_argument(
+        "--confirm", action="store_true", help="compute a part of each record again; store none"
+    )
     options = parser.parse_args()
-    if options.full:
-        os.environ.setdefault(FULL, "1")
-        for text in [p.resolve() for p in options.texts] or chapters():
-            if any(map(wanted, records_of(code_of(jupytext.read(text))))):
-                make_records(text)
+    given = [p.resolve() for p in options.texts]
+    unknown = [str(p) for p in given if p not in chapters()]
+    if unknown:
+        parser.error(f"not a chapter: {', '.join(unknown)}; give texts of the book, such as "
+                     "book/escape/kramers.md")  # fmt: skip
+    if options.full or options.confirm:
+        asked = FULL if options.full else CONFIRM
+        return bool(make_all_records(given or chapters(), asked))
+    if options.changed:
+        print(*(p.relative_to(ROOT).as_posix() for p in changed(options.changed)), sep="\n")
         return 0
-    stale = [p.resolve() for p in options.texts] or [p for p in chapters() if is_stale(p)]
-    names = ", ".join(p.relative_to(ROOT).as_posix() for p in stale)
+    stale = {text: why_stale(text) for text in given or chapters()}
+    if options.check or not given:
+        stale = {text: why for text, why in stale.items() if why}
+    for text, why in stale.items():
+        print(f"stale: {text.relative_to(ROOT).as_posix()}{f' ({why})' if why else ''}")
     if options.check:
-        print(f"stale: {names}; run make notebooks" if stale else "every notebook matches its text")
+        print("run make notebooks" if stale else "every notebook matches its text")
         return bool(stale)
-    print(f"executing {names}" if stale else "every notebook matches its text")
+    print(f"executing {len(stale)} chapters" if stale else "every notebook matches its text")
     times = {}
     with ProcessPoolExecutor(1 if len(stale) < 2 else min(2, os.cpu_count() or 1)) as pool:
         for name, seconds in pool.map(execute, stale):

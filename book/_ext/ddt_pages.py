@@ -1,193 +1,25 @@
-"""What the book asks of Sphinx beyond its extensions: two tables, and pages that stand alone.
+"""What the book asks of Sphinx beyond its extensions: its own tables, and pages that stand alone.
 
-The directives ``ledger-table`` and ``runtimes-table`` are filled from the executed notebooks and
-from ``book/runtimes.json``. After the build every page is mended: figures are inlined so that they
+The tables are in ``tables``. After the build every page is mended: figures are inlined so that they
 follow the reader's theme, scripts that need the network or block the page are removed, and a page
 with an image that nobody described, or with raw TeX, stops the build.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
-import yaml
 from bs4 import BeautifulSoup
-from docutils import nodes
-from docutils.statemachine import StringList
 from formulas import cut_font, typeset
 from lighten import lighten
 from sphinx.errors import ExtensionError
-from sphinx.util.docutils import SphinxDirective
+from tables import TABLES
 
 from ddt_utils.figures import PALETTE
-from ddt_utils.ledger import claims_in
 
 ROOT = Path(__file__).resolve().parents[2]
 BOOK = ROOT / "book"
-
-
-class _Table(SphinxDirective):
-    """A directive that writes Markdown lines and lets the parser make them a table."""
-
-    def run(self):
-        container = nodes.container()
-        lines = StringList(self.lines(), source=self.env.docname)
-        self.state.nested_parse(lines, self.content_offset, container)
-        return container.children
-
-
-class LedgerTable(_Table):
-    """Every claim of ``book/claims.yml`` and what the chapters found about it."""
-
-    def lines(self):
-        found = {}
-        for notebook in sorted(BOOK.rglob("*.ipynb")):
-            page = "/" + notebook.relative_to(ROOT).with_suffix("").as_posix()
-            self.env.note_dependency(str(notebook))
-            for row in claims_in(notebook):
-                found[row.key] = (row, page)
-        self.env.note_dependency(str(BOOK / "claims.yml"))
-        lines = []
-        for part in yaml.safe_load((BOOK / "claims.yml").read_text(encoding="utf-8")):
-            lines += ["", f"**{part['part']}**", "", self.head, "|---|---|---|---|---|---|"]
-            for key, listed in part["claims"].items():
-                lines.append(self.row(listed, *found.get(key, (None, None))))
-        return lines
-
-    head = "| claim | whose | asymptotic theory | exact for this noise and step | found | verdict |"
-    whose = {"paper": "the paper", "folklore": "folklore", "book": "the book"}
-
-    def row(self, listed, row, page):
-        cells = [listed["claim"], self.whose[listed["origin"]], "", "", "", "{ddt-open}`open`"]
-        if row is not None:
-            kind = row.status.replace(" ", "-")
-            found = " ".join([f"{row.measured}." if row.measured else "", row.statement]).strip()
-            found = found.replace("*", r"\*")
-            if row.why:
-                found += " *" + row.why.replace("*", r"\*") + "*"
-            cells[2:] = [
-                self.side(row.predicted, row.distance),
-                self.side(row.exact, row.exact_distance),
-                found,
-                f"[{row.status}]({page}){{.verdict .{kind}}}",
-            ]
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-    @staticmethod
-    def side(value, distance):
-        """A prediction, and where the finding lies, seen from it."""
-        apart = f" ({distance:+.1f} s.e.)".replace("-", "−") if distance is not None else ""
-        return value + apart
-
-
-class RuntimesTable(_Table):
-    """What executing each page cost."""
-
-    def lines(self):
-        path = BOOK / "runtimes.json"
-        self.env.note_dependency(str(path))
-        data = json.loads(path.read_text(encoding="utf-8"))
-        lines = [f"Measured on {data['machine']}.", "", "| page | seconds |", "|---|---:|"]
-        pages = [n for n in self.env.found_docs if n.removeprefix("book/") in data["pages"]]
-        order = [d for d in self.env.toctree_includes.get("book/index", [])]
-        for name in sorted(pages, key=lambda n: order.index(n) if n in order else -1):
-            lines.append(f"| [](/{name}) | {data['pages'][name.removeprefix('book/')]:.1f} |")
-        lines.append(f"| all | {sum(data['pages'].values()):.1f} |")
-        return lines
-
-
-class StepCostTable(_Table):
-    """Nanoseconds per useful walker-step on one thread, from the last benchmark."""
-
-    contestants = {
-        "ours": "this book",
-        "C++ reference": "C++",
-        "torch eager": "torch",
-        "JAX": "JAX",
-        "diffrax": "diffrax",
-        "torchsde": "torchsde",
-        "numba loop": "numba, a walker at a time",
-    }
-
-    absorbed = ("ours", "C++ reference", "numba loop")  # followed to the exit; the others replaced
-
-    def lines(self):
-        path = ROOT / "benchmarks" / "engine.json"
-        self.env.note_dependency(str(path))
-        data = json.loads(path.read_text(encoding="utf-8"))
-        machine = data["machine"]
-        about = f"{machine['processor']}, {machine['instruction_set'][-1]}, one thread"
-        lines = [f"Nanoseconds per useful step on {about}; the best number of walkers for each."]
-        lines += ["", "| | quartic | D(x) | M–B | S–T |", "|---|---:|---:|---:|---:|"]
-        for contestant, label in self.contestants.items():
-            mode = "absorption" if contestant in self.absorbed else "steady"
-            lines.append(self.row(data, label, contestant, mode))
-        return [*lines, self.row(data, "random numbers and drift alone", "ours", "free")]
-
-    @staticmethod
-    def row(data, label, contestant, mode):
-        cells = []
-        for problem in data["problems"]:
-            wanted = problem, contestant, mode, 1
-            costs = [
-                row["ns_useful"]
-                for row in data["rows"]
-                if (row["problem"], row["contestant"], row["mode"], row["threads"]) == wanted
-            ]
-            cells.append(f"{min(costs):.3g}" if costs else "–")
-        return f"| {label} | " + " | ".join(cells) + " |"
-
-
-class SpectrumTable(_Table):
-    """Milliseconds of the spectral tools and of two libraries, from the last benchmark."""
-
-    tasks = {"product": "product", "top": "top ten", "trace": "trace", "density": "density"}
-    raised = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-    def lines(self):
-        path = ROOT / "benchmarks" / "spectrum.json"
-        self.env.note_dependency(str(path))
-        data = json.loads(path.read_text(encoding="utf-8"))
-        rows, differences = data["rows"], data["differences"].values()
-        times = {
-            (row["parameters"], row["task"], row["contestant"]): 1e3 * row["seconds"]
-            for row in rows
-        }
-        contestants = list(dict.fromkeys(row["contestant"] for row in rows))
-        lines = ["| n | | " + " | ".join(contestants).replace("ours", "this book") + " |"]
-        lines.append("|---:|---|" + "---:|" * len(contestants))
-        for size in dict.fromkeys(row["parameters"] for row in rows):
-            for task, label in self.tasks.items():
-                found = [times.get((size, task, contestant)) for contestant in contestants]
-                cells = ["–" if v is None else f"{float(f'{v:.3g}'):g}" for v in found]
-                lines.append(f"| {size} | {label} | " + " | ".join(cells) + " |")
-        worst = max(value for found in differences for value in found.values())
-        told = "Hessian, Fisher matrix and second moment were compared with those of curvlinops, a "
-        told += "product with PyHessian's: the largest difference is "
-        digit, power = f"{worst:.0e}".split("e")
-        told += f"{digit} · 10{str(int(power)).translate(self.raised)} of the largest entry."
-        return [*lines, "", told]
-
-
-class RecordsTable(_Table):
-    """The longer runs, and what made them."""
-
-    def lines(self):
-        lines = ["| run | made on | Python, torch | minutes |", "|---|---|---|---:|"]
-        for path in sorted((ROOT / "ddt_utils" / "records").glob("*.json")):
-            self.env.note_dependency(str(path))
-            kept = json.loads(path.read_text(encoding="utf-8"))
-            made = f"{kept['versions']['python']}, {kept['versions']['torch'].split('+')[0]}"
-            cells = [path.stem, kept["device"], made, f"{kept['seconds'] / 60:.1f}"]
-            lines.append("| " + " | ".join(cells) + " |")
-        return lines
-
-
-def open_role(name, rawtext, text, lineno, inliner, options=None, content=None):
-    """The word ``open`` in the ledger."""
-    return [nodes.inline(rawtext, text, classes=["open-claim"])], []
 
 
 def exclude_texts(app, config):
@@ -292,6 +124,25 @@ def accessible(page) -> None:
         del listing["role"]
     for table in page.select("div.cell_output table, article table"):
         table.attrs.pop("border", None)
+    for table in page.select("div.ledger table"):
+        as_cards(table)
+
+
+def as_cards(table) -> None:
+    """Let a phone show the rows of a table below each other: every cell knows its column.
+
+    A display other than a table's takes the meaning from the elements, so roles say it again.
+    """
+    heads = [head.get_text(" ", strip=True) for head in table.select("thead th")]
+    table["role"] = "table"
+    for group in table.select("thead, tbody"):
+        group["role"] = "rowgroup"
+    for head in table.select("thead th"):
+        head["role"] = "columnheader"
+    for row in table.select("tr"):
+        row["role"] = "row"
+        for label, cell in zip(heads, row.find_all("td"), strict=False):
+            cell["role"], cell["data-label"] = "cell", label
 
 
 def finish(app, exception):
@@ -310,12 +161,8 @@ def finish(app, exception):
 
 
 def setup(app):
-    app.add_directive("ledger-table", LedgerTable)
-    app.add_directive("runtimes-table", RuntimesTable)
-    app.add_directive("step-cost-table", StepCostTable)
-    app.add_directive("spectrum-table", SpectrumTable)
-    app.add_directive("records-table", RecordsTable)
-    app.add_role("ddt-open", open_role)
+    for name, directive in TABLES.items():
+        app.add_directive(name, directive)
     app.connect("config-inited", exclude_texts)
     app.add_css_file("palette.css", priority=400)
     app.connect("build-finished", finish, priority=900)  # after the theme has written its styles

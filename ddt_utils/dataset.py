@@ -1,0 +1,157 @@
+"""What a set of samples is; the sets themselves are in :mod:`.data` and :mod:`.uci`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ddt_utils import _checks, streams
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """m samples with d features.
+
+    Args:
+        name: for messages and captions.
+        inputs: shape (m, d), float64; kept as a read-only copy.
+        targets: shape (m,): classes, whole numbers from 0 (int64), or real numbers (float64).
+        classes: the names of the classes, in the order of their numbers; empty for real targets.
+        source: where the samples come from.
+        truth: the weights w of shape (d,) from which the targets were drawn, if they are known;
+            forgotten where inputs are rescaled or classes grouped.
+
+    Raises:
+        ValueError: shapes that do not match, a value that is not finite, an unknown class.
+    """
+
+    name: str
+    inputs: np.ndarray
+    targets: np.ndarray
+    classes: tuple[str, ...] = ()
+    source: str = ""
+    truth: np.ndarray | None = None
+
+    def __post_init__(self):
+        """Check and copy the arrays."""
+        drop = f"drop that sample of {self.name}"
+        inputs = _checks.array("inputs", self.inputs, remedy=drop).copy()
+        targets = _checks.array("targets", _checks.as_numbers(self.targets), remedy=drop).copy()
+        truth = None if self.truth is None else _checks.array("truth", self.truth).copy()
+        if inputs.ndim != 2 or not inputs.size or targets.shape != inputs.shape[:1]:
+            raise ValueError(
+                f"{self.name} needs inputs of shape (m, d) and m targets, got {inputs.shape} and "
+                f"{targets.shape}"
+            )
+        if truth is not None and truth.shape != inputs.shape[1:]:
+            raise ValueError(f"truth must have {inputs.shape[1]} weights, got shape {truth.shape}")
+        if self.classes:
+            targets = _checks.classes("targets", targets, len(self.classes))
+        for field, array in (("inputs", inputs), ("targets", targets), ("truth", truth)):
+            if array is not None:
+                array.setflags(write=False)
+            object.__setattr__(self, field, array)
+        object.__setattr__(self, "classes", tuple(self.classes))
+
+    def __len__(self) -> int:
+        """The number m of samples."""
+        return len(self.inputs)
+
+    @property
+    def features(self) -> int:
+        """The number d of features."""
+        return self.inputs.shape[1]
+
+    @property
+    def counts(self) -> np.ndarray:
+        """How many samples each class has; shape (number of classes,)."""
+        return np.bincount(self.targets, minlength=len(self.classes)) if self.classes else None
+
+    def subset(self, indices) -> Dataset:
+        """Some of the samples; inputs are not rescaled.
+
+        Args:
+            indices: of samples, or a mask of shape (m,).
+
+        Returns:
+            The smaller set.
+        """
+        return replace(self, inputs=self.inputs[indices], targets=self.targets[indices])
+
+    def split(self, train_fraction: float, *, seed: int) -> tuple[Dataset, Dataset]:
+        """Two parts without a common sample, drawn at random; inputs are not rescaled.
+
+        Args:
+            train_fraction: the first part's share of the samples, between 0 and 1.
+            seed: a whole number from 0 to 2⁶⁴ − 1.
+
+        Returns:
+            Both parts.
+
+        Raises:
+            ValueError: one of the parts would be empty.
+        """
+        share = _checks.number("train_fraction", train_fraction)
+        count = round(share * len(self))
+        if not 0 < count < len(self):
+            raise ValueError(
+                f"train_fraction must leave samples on both sides of {len(self)}, got "
+                f"{train_fraction}; it is a number between 0 and 1"
+            )
+        order = streams.stream(seed, "split").permutation(len(self))
+        return self.subset(order[:count]), self.subset(order[count:])
+
+    def standardised(self, *, keep_constant: bool = False) -> Dataset:
+        """Mean 0 and variance 1 in each column.
+
+        Args:
+            keep_constant: keep columns that are constant, as zeros, or drop them?
+
+        Returns:
+            The rescaled set.
+        """
+        spread = np.ptp(self.inputs, axis=0)
+        varies = spread > 1e-12 * np.abs(self.inputs).max(axis=0)
+        keep = np.ones_like(varies) if keep_constant else varies
+        inputs, varies = self.inputs[:, keep], varies[keep]
+        centred = np.where(varies, inputs - inputs.mean(axis=0), 0.0)
+        deviation = np.where(varies, centred.std(axis=0), 1.0)
+        return replace(self, inputs=centred / deviation, truth=None)
+
+    def grouped(self, binary) -> Dataset:
+        """Two classes instead of many.
+
+        Args:
+            binary: the names of the classes that become class 1; or True: the second half of the
+                classes, the larger half if their number is odd; or None or False: no change.
+
+        Returns:
+            The set with two classes.
+
+        Raises:
+            ValueError: unknown names, all of them or none, or real targets.
+        """
+        if binary is None or binary is False:
+            return self
+        names = self.classes[len(self.classes) // 2 :] if binary is True else tuple(binary)
+        if not names or not set(names) < set(self.classes):
+            raise ValueError(
+                f"binary must name some but not all of the classes {self.classes}, got {names}"
+            )
+        one = np.isin(np.array(self.classes)[self.targets], names)
+        rest = (name for name in self.classes if name not in names)
+        return replace(self, targets=one, classes=("+".join(rest), "+".join(names)), truth=None)
+
+    def tensors(self, device: str = "cpu") -> tuple:
+        """Inputs (float64) and targets (int64 or float64) as torch tensors of their own.
+
+        Args:
+            device: of torch.
+
+        Returns:
+            Inputs, shape (m, d), and targets, shape (m,).
+        """
+        import torch
+
+        return torch.tensor(self.inputs, device=device), torch.tensor(self.targets, device=device)
