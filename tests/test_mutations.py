@@ -37,7 +37,10 @@ PREFACTORS = (
     "test_theory.py::"
     "test_the_prefactor_of_each_convention_is_what_quadrature_tends_to[curvatures{}-{}]"
 )
-DRIFT = "    for i, (x, slope) in enumerate(zip(landscape.variables, slopes, strict=True)):\n"
+DRIFT = (
+    "    for i, (x, slope) in enumerate("
+    "zip(landscape.variables, _slopes(landscape), strict=True)):\n"
+)
 CONTRACTED = (
     "a, b, c = arguments\n        flags = ['contract']\n"
     "        return builder.fadd(builder.fmul(a, b, flags=flags), c, flags=flags)"
@@ -245,14 +248,14 @@ MISTAKES = {
         "test_simulate.py::test_a_walker_keeps_its_stream_when_others_are_added_and_seeds_differ",
     ),
     "walkers that stayed counted as if they had escaped": (
-        "escape.py",
+        "_estimates.py",
         "self.total_time / self.escaped)",
         "self.total_time / self.walkers)",
         "test_escape.py::test_the_walkers_that_stayed_are_not_left_out",
         "test_escape.py::test_a_simulation_that_ended_early_still_gives_the_rate",
     ),
     "the error of a sample where walkers stayed": (
-        "escape.py",
+        "_estimates.py",
         CENSORED_ERROR,
         "",
         "test_escape.py::test_with_censoring_mean_and_error_are_those_of_the_likelihood",
