@@ -1,7 +1,7 @@
 # The verbs of this book. `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help book test quick notebooks full serve address test-colab drawings lock clean setup
+.PHONY: help book test quick notebooks full confirm serve address test-colab drawings lock clean setup
 
 help:        ## list the verbs
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -24,6 +24,9 @@ notebooks: setup  ## execute again exactly the chapters that changed
 
 full: setup  ## make the records of the longer runs again (an hour on 2 cores; on a GPU if there is one)
 	@.venv/bin/python tools/notebooks.py --full
+
+confirm: setup  ## compute the first and last case of every longer run again; keep the records that agree
+	@.venv/bin/python tools/notebooks.py --confirm
 
 serve: book  ## serve the book at http://localhost:8000
 	@.venv/bin/python -m http.server --directory _build/html 8000

@@ -8,6 +8,8 @@ decide how finely something is computed, not its value.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import sympy as sp
 
@@ -47,6 +49,43 @@ def switches(expressions) -> list:
         elif part.is_Pow and part.exp.is_number and not part.exp.is_integer:
             found.append(part.base)
     return [f for f in dict.fromkeys(found) if f.free_symbols and not f.has(sp.DiracDelta)]
+
+
+def breakpoints(landscape, noise, grid) -> list:
+    """Extremes of L, and every point at which a formula of L, its slope or D changes.
+
+    Args:
+        landscape: one-dimensional.
+        noise: gives D(x).
+        grid: ascending points, shape (k,); of two breakpoints between neighbours none is seen.
+
+    Returns:
+        The points, in no order.
+    """
+    from scipy.optimize import bisect
+
+    found = []
+    for function in _switches(landscape, noise.diffusion_matrix(landscape)[0]):
+
+        def value(x, function=function):
+            with np.errstate(all="ignore"):
+                return np.broadcast_to(function(x), np.shape(x)).astype(float)
+
+        sign = np.sign(value(grid))
+        found += list(grid[sign == 0])
+        for k in np.flatnonzero(sign[:-1] * sign[1:] < 0):
+            found.append(bisect(value, grid[k], grid[k + 1], xtol=1e-14))
+    return found
+
+
+@lru_cache(maxsize=128)
+def _switches(landscape, diffusion):
+    """Functions whose zeros are extremes of L or D or places where a formula changes."""
+    x = landscape.variables[0]
+    slope = landscape.gradient_expression[0]
+    formulas = dict.fromkeys([slope, *switches((landscape.expression, slope, diffusion))])
+    formulas = [f for f in formulas if f.has(x) and not f.has(sp.DiracDelta)]
+    return tuple(sp.lambdify(x, f, modules="numpy") for f in formulas)
 
 
 def enclosable(expression) -> bool:

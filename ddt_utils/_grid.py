@@ -78,6 +78,7 @@ class Mesh:
 
     @property
     def shape(self):
+        """How many nodes each axis has."""
         return self.volumes.shape
 
     def along(self, i, values):

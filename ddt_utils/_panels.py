@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 import sympy as sp
 
-from ddt_utils._enclosure import enclosable, enclose, switches
+from ddt_utils._enclosure import breakpoints, enclosable, enclose
 from ddt_utils.noise import Noise, convention_exponent
 
 _ORDER = 16
@@ -27,43 +27,6 @@ _NEGLIGIBLE = 40.0  # a tail this many units of log below its peak is cut: 4e-18
 _FARTHEST = 1e120
 
 
-def breakpoints(landscape, noise, grid) -> list:
-    """Extremes of L, and every point at which a formula of L, its slope or D changes.
-
-    Args:
-        landscape: one-dimensional.
-        noise: gives D(x).
-        grid: ascending points, shape (k,); of two breakpoints between neighbours none is seen.
-
-    Returns:
-        The points, in no order.
-    """
-    from scipy.optimize import bisect
-
-    found = []
-    for function in _switches(landscape, noise.diffusion_matrix(landscape)[0]):
-
-        def value(x, function=function):
-            with np.errstate(all="ignore"):
-                return np.broadcast_to(function(x), np.shape(x)).astype(float)
-
-        sign = np.sign(value(grid))
-        found += list(grid[sign == 0])
-        for k in np.flatnonzero(sign[:-1] * sign[1:] < 0):
-            found.append(bisect(value, grid[k], grid[k + 1], xtol=1e-14))
-    return found
-
-
-@lru_cache(maxsize=128)
-def _switches(landscape, diffusion):
-    """Functions whose zeros are extremes of L or D or places where a formula changes."""
-    x = landscape.variables[0]
-    slope = landscape.gradient_expression[0]
-    formulas = dict.fromkeys([slope, *switches((landscape.expression, slope, diffusion))])
-    formulas = [f for f in formulas if f.has(x) and not f.has(sp.DiracDelta)]
-    return tuple(sp.lambdify(x, f, modules="numpy") for f in formulas)
-
-
 class Problem:
     """Drift and noise of a line as functions of arrays, and how finely it has to be cut."""
 
@@ -74,6 +37,7 @@ class Problem:
         self.formulas = _formulas(landscape, noise.diffusion_matrix(landscape)[0])
 
     def diffusion(self, x):
+        """D at points, refused where it is not positive."""
         d = self.noise.diffusion(self.landscape, x)[..., 0, 0]
         if not np.all(d > 0):
             worst = np.argmin(np.where(np.isnan(d), -np.inf, d))
@@ -144,32 +108,39 @@ class Panels:
 
     @cached_property
     def half(self):
+        """Half the length of each panel, shape (panels, 1)."""
         return np.diff(self.edges)[:, None] / 2
 
     @cached_property
     def nodes(self):
+        """The nodes of each panel."""
         return (self.edges[:-1, None] + self.edges[1:, None]) / 2 + self.half * NODES
 
     @cached_property
     def log_diffusion(self):
+        """Log of D at the nodes."""
         return np.log(self.problem.diffusion(self.nodes))
 
     @cached_property
     def edge_potential(self):
+        """Φ at the edges, zero at the first; shape (panels + 1,)."""
         rise = self.half[:, 0] * (self.problem.force(self.nodes) @ WEIGHTS)
         return np.concatenate([[0.0], np.cumsum(rise)])
 
     @cached_property
     def potential(self):
+        """Φ at the nodes."""
         inside = self.half * (self.problem.force(self.nodes) @ running_matrix().T)
         return self.edge_potential[:-1, None] + inside
 
     @cached_property
     def log_scale(self):
+        """Log of the scale density at the nodes."""
         return self.potential - self.problem.alpha * self.log_diffusion
 
     @cached_property
     def log_speed(self):
+        """Log of the speed density at the nodes."""
         return -self.potential - (1 - self.problem.alpha) * self.log_diffusion
 
     def potential_at(self, x):
@@ -180,6 +151,7 @@ class Panels:
         return self.edge_potential[k] + reach[:, 0] * (self.problem.force(nodes) @ WEIGHTS)
 
     def log_panel_integrals(self, log_f):
+        """Log of the integral of f over each panel."""
         peak = log_f.max(axis=1, keepdims=True)
         return (peak + np.log(self.half * (np.exp(log_f - peak) @ WEIGHTS[:, None])))[:, 0]
 

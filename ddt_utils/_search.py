@@ -41,11 +41,15 @@ class InBox:
 
     def slopes(self, units) -> np.ndarray:
         """The gradient at points (k, n), per unit of the box."""
-        return self.landscape.gradient(*self.outwards(units).T) * self.width
+        with np.errstate(over="ignore"):
+            return self.landscape.gradient(*self.outwards(units).T) * self.width
 
     def bends(self, units) -> np.ndarray:
         """The Hessian at points (k, n), per unit of the box squared; its signs are the same."""
-        return self.landscape.hessian(*self.outwards(units).T) * np.outer(self.width, self.width)
+        with np.errstate(over="ignore"):
+            return self.landscape.hessian(*self.outwards(units).T) * np.outer(
+                self.width, self.width
+            )
 
     def newton(self, units, sweeps=100) -> tuple[np.ndarray, np.ndarray]:
         """Newton's method for a zero gradient from many points.

@@ -13,8 +13,8 @@ from functools import cached_property, lru_cache
 import numpy as np
 import sympy as sp
 
-from ddt_utils._enclosure import enclosable, enclose
-from ddt_utils._panels import NODES, WEIGHTS, breakpoints
+from ddt_utils._enclosure import breakpoints, enclosable, enclose
+from ddt_utils._panels import NODES, WEIGHTS
 
 ORDER = len(NODES)
 _REACH = 8.5  # kicks beyond which a step never ends: 2e-17

@@ -83,6 +83,7 @@ class Beyond(Criterion):
     question = "When does the walker first reach this plane?"
 
     def __post_init__(self):
+        """Check the arguments."""
         point, normal = _numbers("point", self.point), _numbers("direction", self.direction)
         if len(point) != len(normal) or not np.any(normal):
             raise ValueError(
@@ -125,6 +126,7 @@ class LevelSet(Criterion):
     question = "When does the loss first reach this value?"
 
     def __post_init__(self):
+        """Check the arguments."""
         (height,) = _numbers("height", self.height)
         object.__setattr__(self, "height", height)
 
@@ -164,6 +166,7 @@ class Box(Criterion):
     question = "When has some parameter first moved this far?"
 
     def __post_init__(self):
+        """Check the arguments."""
         centre, widths = _numbers("centre", self.centre), _numbers("half_width", self.half_width)
         widths = widths * len(centre) if len(widths) == 1 else widths
         if len(widths) != len(centre) or min(widths) <= 0:
@@ -220,6 +223,7 @@ class Quench(Criterion):
     question = "Does descent without noise no longer lead back to the same minimum?"
 
     def __post_init__(self):
+        """Check the arguments."""
         object.__setattr__(self, "minimum", _numbers("minimum", self.minimum))
         for name in ("radius", "learning_rate", "tolerance"):
             object.__setattr__(self, name, _checks.number(name, getattr(self, name), above=0))

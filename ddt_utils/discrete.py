@@ -119,14 +119,14 @@ def stationary_density(landscape, noise, x, *, step, rtol=1e-6) -> np.ndarray:
             that rounding decides between them.
 
     Example:
-        A parabola of curvature h rests with the variance 2 D / (h (2 − h dt)), here 1/7.
+        A parabola of curvature h rests with the variance 2 D / (h (2 − h dt)), here 1/14.
 
         >>> import sympy as sp
         >>> from ddt_utils import landscape, noise
         >>> x = sp.Symbol("x", real=True)
         >>> bowl = landscape.Landscape(2 * x**2, (x,), name="bowl", box=((-2, 2),))
         >>> found = stationary_density(bowl, noise.WhiteNoise(0.2), [0], step=0.15)
-        >>> (found * (2 * 3.14159265 / 7) ** 0.5).round(5)
+        >>> (found * (2 * 3.14159265 / 14) ** 0.5).round(5)
         array([1.])
     """
     x = _checks.array("x", x)

@@ -11,117 +11,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-ESCAPED, CENSORED, DIVERGED = 1, 2, 3
+from ddt_utils import _checks
+from ddt_utils._estimates import CENSORED, DIVERGED, ESCAPED, Estimates, TestResult
 
-
-@dataclass(frozen=True)
-class TestResult:
-    """The outcome of a test: its statistic and the probability of one at least as extreme."""
-
-    __test__ = False  # not a test case for pytest
-
-    statistic: float
-    p_value: float
-
-
-class Estimates:
-    """What can be said about the mean escape time, from however the times are kept.
-
-    A subclass gives how many walkers escaped, are ``censored`` and ``diverged``; the time that all
-    spent, ``total_time``; and the sums that the methods below call.
-    """
-
-    @property
-    def mean(self) -> float:
-        """The mean escape time.
-
-        Without censored walkers the sample mean, whatever the law of the times. With them the
-        maximum-likelihood estimate under the exponential law: the time spent by all walkers
-        divided by the number of escapes.
-        """
-        self._require(1)
-        return float(self.total_time / self.escaped)
-
-    @property
-    def stderr(self) -> float:
-        """The standard error of :attr:`mean`: of the sample mean, or mean/√escapes if censored."""
-        self._require(2)
-        if self.censored:
-            return self.mean / np.sqrt(self.escaped)
-        return float(self._deviation() / np.sqrt(self.escaped))
-
-    @property
-    def rate(self) -> float:
-        """The escape rate, 1 / :attr:`mean`."""
-        return 1 / self.mean
-
-    @property
-    def rate_stderr(self) -> float:
-        """The standard error of :attr:`rate`, to first order."""
-        return self.stderr / self.mean**2
-
-    def interval(self, level: float = 0.95) -> tuple[float, float]:
-        r"""A confidence interval of the mean under the exponential law.
-
-        :math:`2\sum t/\tau` is chi-square with 2 × escapes degrees of freedom: exactly when every
-        walker escaped, approximately when some were censored at a fixed time (Epstein and Sobel,
-        Journal of the American Statistical Association 48, 486, 1953).
-
-        Raises:
-            ValueError: ``level`` is not between 0 and 1.
-        """
-        from scipy import stats
-
-        _check_level(level)
-        self._require(1)
-        total, degrees = 2 * self.total_time, 2 * self.escaped
-        high, low = total / stats.chi2.ppf([(1 - level) / 2, (1 + level) / 2], degrees)
-        return float(low), float(high)
-
-    @property
-    def median(self) -> float:
-        """The time by which half of the walkers had escaped."""
-        return self.quantile(0.5)
-
-    def exponentiality(self) -> TestResult:
-        r"""Is the law of the times exponential? The Cox–Oakes score test, two-sided.
-
-        Against a Weibull law of shape c the score at c = 1, with d escapes, times t and
-        :math:`u = t/\hat\tau`, is :math:`d + \sum_{escaped}\ln u - \sum_{all} u\ln u`, of variance
-        :math:`d\pi^2/6` without censoring; with censoring the variance is the observed information
-        (Cox and Oakes, *Analysis of Survival Data*, 1984). The p-value is that of the
-        standardised score under the normal law. It does not depend on the mean, and it is blind to
-        departures that leave the Weibull shape at one; look at the survival curve as well.
-        """
-        from scipy import stats
-
-        self._require(10)
-        d = self.escaped
-        logarithms, first, second = self._logarithms(self.mean)
-        score = d + logarithms - first
-        information = d + second - first**2 / d if self.censored else d * np.pi**2 / 6
-        z = score / np.sqrt(information)
-        return TestResult(float(z), float(2 * stats.norm.sf(abs(z))))
-
-    def _deviation(self):
-        """The standard deviation of the times, all of them escapes."""
-        raise NotImplementedError
-
-    def _logarithms(self, unit):
-        """Σ ln u over the escapes, Σ u ln u and Σ u ln² u over all, with u = time / unit."""
-        raise NotImplementedError
-
-    def _require(self, least):
-        if self.diverged:
-            raise ValueError(
-                f"no estimate is made from diverged walkers, got {self.diverged} of "
-                f"{self.walkers}; take a smaller step"
-            )
-        if self.escaped < least:
-            raise ValueError(
-                f"at least {least} walkers must escape for this, got {self.escaped} of "
-                f"{self.walkers}; allow more time or more noise"
-            )
+__all__ = [
+    "CENSORED",
+    "DIVERGED",
+    "ESCAPED",
+    "EscapeTimes",
+    "Estimates",
+    "Fit",
+    "TestResult",
+    "agreement",
+    "linear_fit",
+]
 
 
 @dataclass(frozen=True)
@@ -199,35 +102,18 @@ class EscapeTimes(Estimates):
         """The time that all walkers together spent inside."""
         return float(np.sum(self.times))
 
-    def quantile(self, probability) -> float:
-        """The time by which that fraction of the walkers had escaped.
-
-        Raises:
-            ValueError: a walker was censored before that time, or too few escaped at all.
-        """
-        if not 0 < probability < 1:
-            raise ValueError(
-                f"probability must lie between 0 and 1, got {probability}; 0.5 is the median"
-            )
-        self._require(1)
+    def _quantile(self, probability):
         known = np.sort(np.where(self.status == ESCAPED, self.times, np.inf))
         value = known[int(np.ceil(probability * len(known))) - 1]
         hidden = self.censored and value > np.min(self.times[self.status == CENSORED])
-        if not np.isfinite(value) or hidden:
-            raise ValueError(
-                f"the {probability} quantile is hidden by censoring: only {self.escaped} of "
-                f"{len(known)} walkers escaped; allow more time"
-            )
-        return float(value)
+        return None if hidden or not np.isfinite(value) else value
+
+    def _survival(self, times):
+        return 1 - np.searchsorted(np.sort(self.times), times, side="right") / self.walkers
 
     def after(self, start: float) -> EscapeTimes:
-        """The walkers that were still inside at time ``start``, their clocks set to zero then.
-
-        Under the exponential law the remaining times have the same mean; before it holds, while
-        the walkers settle in the valley, they do not.
-        """
-        if not start >= 0:
-            raise ValueError(f"start must be zero or positive, got {start}; clocks begin at zero")
+        """The walkers that were still inside at a time; see :meth:`Estimates.after`."""
+        start = _checks.number("start", start, least=0, remedy="clocks begin at zero")
         left = self.times > start
         if not left.any():
             raise ValueError(
@@ -242,6 +128,11 @@ class EscapeTimes(Estimates):
         return np.std(self.times, ddof=1)
 
     def _logarithms(self, unit):
+        if np.any(self.times[self.status == ESCAPED] == 0):
+            raise ValueError(
+                "escape times must be positive for this test, got a time of zero; let walkers "
+                "start inside"
+            )
         u = self.times / unit
         log = np.log(u, where=u > 0, out=np.zeros_like(u))
         return np.sum(log[self.status == ESCAPED]), np.sum(u * log), np.sum(u * log**2)
@@ -275,10 +166,17 @@ class Fit:
         return float(stats.chi2.sf(self.chi_square, self.degrees)) if self.degrees else 1.0
 
     def slope_interval(self, level: float = 0.95) -> tuple[float, float]:
-        """The interval of the slope that holds it with that probability."""
+        """The interval of the slope that holds it with that probability.
+
+        Args:
+            level: the probability.
+
+        Returns:
+            The lower and the upper end.
+        """
         from scipy import stats
 
-        _check_level(level)
+        level = _checks.number("level", level, above=0, below=1, remedy="0.95 is usual")
         reach = stats.norm.ppf((1 + level) / 2) * self.slope_stderr
         return self.slope - reach, self.slope + reach
 
@@ -291,10 +189,19 @@ def linear_fit(x, y, stderr) -> Fit:
         y: ordinates, shape (points,).
         stderr: standard errors of y, shape (points,) or one number.
 
+    Returns:
+        The line.
+
     Raises:
         ValueError: fewer than two different x, NaN, or an error that is not positive.
     """
-    x, y, stderr = np.broadcast_arrays(*(np.asarray(v, dtype=float) for v in (x, y, stderr)))
+    given = (("x", x), ("y", y), ("stderr", stderr))
+    arrays = [_checks.array(name, value, finite=False) for name, value in given]
+    try:
+        x, y, stderr = np.broadcast_arrays(*arrays)
+    except ValueError:
+        shapes = [a.shape for a in arrays]
+        raise ValueError(f"x, y and stderr must have one shape, got {shapes}") from None
     if x.ndim != 1 or len(np.unique(x)) < 2 or not np.all(np.isfinite(x + y)):
         raise ValueError(f"a line needs finite points at two or more different x, got x = {x}")
     if not np.all(np.isfinite(stderr) & (stderr > 0)):
@@ -317,14 +224,20 @@ def linear_fit(x, y, stderr) -> Fit:
 
 
 def agreement(measured: float, stderr: float, predicted: float) -> float:
-    """How many standard errors the measurement lies above the prediction."""
-    if not stderr > 0:
-        raise ValueError(
-            f"the standard error must be positive, got {stderr}; without one nothing is compared"
-        )
-    return float((measured - predicted) / stderr)
+    """How far a measurement lies above a prediction.
 
+    Args:
+        measured: the measurement.
+        stderr: its standard error.
+        predicted: the prediction.
 
-def _check_level(level):
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, got {level}; 0.95 is usual")
+    Returns:
+        The distance in standard errors.
+
+    Raises:
+        ValueError: no number, or a standard error that is not positive.
+    """
+    remedy = "without a standard error nothing is compared"
+    error = _checks.number("stderr", stderr, above=0, remedy=remedy)
+    found = _checks.number("measured", measured) - _checks.number("predicted", predicted)
+    return float(found / error)

@@ -20,10 +20,19 @@ from __future__ import annotations
 import numpy as np
 
 from ddt_utils import _checks
+from ddt_utils._enclosure import breakpoints
 from ddt_utils._panels import Problem, converge
-from ddt_utils._panels import breakpoints as breakpoints
-from ddt_utils._resting import occupation as occupation
-from ddt_utils._resting import stationary_density as stationary_density
+from ddt_utils._resting import occupation, stationary_density
+
+__all__ = [
+    "breakpoints",
+    "first_passage_moments",
+    "mean_first_passage_time",
+    "occupation",
+    "potential_difference",
+    "splitting_probability",
+    "stationary_density",
+]
 
 
 def mean_first_passage_time(

@@ -26,6 +26,13 @@ from ddt_utils._operator import FokkerPlanck
 from ddt_utils.limits import extrapolate
 from ddt_utils.noise import convention_exponent
 
+__all__ = [
+    "DecayRates",
+    "FokkerPlanck",
+    "decay_rates",
+    "fokker_planck",
+]
+
 _CELLS = {1: 400, 2: 80}  # of the coarsest grid that decay_rates uses
 
 

@@ -4,8 +4,8 @@ The gradient :math:`\nabla L`, the Hessian :math:`H = \nabla\nabla L`, their Num
 functions and the LaTeX on a page all come from one expression, so no formula is typed
 twice and none can disagree with another.
 
-A landscape is also a promise to every other room, kept when it is made: on its box the loss is
-real, finite and continuous. A slope may jump; :attr:`Landscape.kinks` says where.
+A landscape is also a promise to other rooms: on its box the loss is real, finite and continuous.
+A slope may jump; :attr:`Landscape.kinks` says where.
 """
 
 from __future__ import annotations
@@ -35,10 +35,9 @@ class Landscape:
             It does not bound the walkers.
 
     Raises:
-        ValueError: a variable is not a real symbol or occurs twice; the expression has other
-            symbols or an unknown function; the box is not one finite interval per variable; in the
-            box the loss is not real (a root or logarithm of a negative number), not finite (a
-            pole), or jumps; in one dimension, its slope is infinite.
+        ValueError: a variable is no real symbol or occurs twice; the expression has other symbols
+            or an unknown function; the box is not one finite interval per variable; in it the loss
+            is not real, not finite, or jumps, or on a line its slope is infinite.
 
     Example:
         >>> import sympy as sp
@@ -58,6 +57,7 @@ class Landscape:
     box: tuple[tuple[float, float], ...]
 
     def __post_init__(self):
+        """Check the arguments."""
         variables = self.variables
         if not isinstance(variables, (tuple, list, sp.Tuple)):
             variables = (variables,)
@@ -203,8 +203,6 @@ class Landscape:
 
         Raises:
             ValueError: not one tensor per variable.
-
-        Example: ``torch.func.grad(landscape.torch_value)(theta)`` is L′(θ) in one dimension.
         """
         import torch
 

@@ -58,6 +58,7 @@ class WhiteNoise(Noise):
     diffusion_constant: float
 
     def __post_init__(self):
+        """Check the arguments."""
         _checks.number("diffusion_constant", self.diffusion_constant, above=0, remedy=_SCALE)
 
     def diffusion_matrix(self, landscape: Landscape) -> sp.ImmutableMatrix:
@@ -83,6 +84,7 @@ class StateDependentNoise(Noise):
     expression: sp.Expr | tuple | sp.MatrixBase
 
     def __post_init__(self):
+        """Check the arguments."""
         given = self.expression
         if isinstance(given, tuple):
             given = tuple(expression("an entry of D", entry) for entry in given)
@@ -127,7 +129,7 @@ class StateDependentNoise(Noise):
 class FactorNoise(Noise):
     r"""Noise given by its factor: :math:`D = \sigma(\theta)\sigma(\theta)^\top`.
 
-    For a full D in many dimensions, or one of low rank, whose factor is known.
+    For a full D in many dimensions, or one of low rank.
 
     Args:
         expression: :math:`\sigma`, a matrix of shape (n, k) in the variables of the landscape; k
@@ -140,6 +142,7 @@ class FactorNoise(Noise):
     expression: sp.MatrixBase
 
     def __post_init__(self):
+        """Check the arguments."""
         object.__setattr__(self, "expression", _matrix("the factor of D", self.expression))
 
     def factor(self, landscape: Landscape) -> tuple[tuple, sp.Matrix]:
@@ -185,6 +188,7 @@ class MinibatchNoise(Noise):
     replacement: bool = True
 
     def __post_init__(self):
+        """Check the arguments."""
         losses = self.losses if isinstance(self.losses, (tuple, list)) else (self.losses,)
         losses = tuple(expression("a sample loss", loss) for loss in losses)
         object.__setattr__(self, "losses", losses)
@@ -271,6 +275,7 @@ class HessianNoise(Noise):
     floor: float = 0.0
 
     def __post_init__(self):
+        """Check the arguments."""
         _checks.number("learning_rate", self.learning_rate, above=0, remedy=_SCALE)
         _checks.number("batch_size", self.batch_size, above=0, remedy=_SCALE)
         _checks.number("floor", self.floor, least=0, remedy="it is a curvature")
@@ -296,9 +301,8 @@ class HessianNoise(Noise):
                     "over its coordinates, or give the factor of D with FactorNoise"
                 )
             return (self.temperature * self._spectral(hessian)).as_immutable()
-        return sp.diag(
-            *(self.temperature * self._floored(h) for h in hessian.diagonal())
-        ).as_immutable()
+        entries = (self.temperature * self._floored(h) for h in hessian.diagonal())
+        return sp.diag(*entries).as_immutable()
 
     def _spectral(self, hessian):
         """A function of a 2 × 2 matrix: it acts on the eigenvalues, mean ± half the gap."""
@@ -322,6 +326,5 @@ def _matrix(name, given):
     shape = np.shape(np.array(rows, dtype=object))
     if len(shape) != 2 or 0 in shape:
         raise ValueError(f"{name} must be a matrix, got shape {shape}; give its rows")
-    return sp.ImmutableMatrix(
-        [[expression(f"an entry of {name}", entry) for entry in row] for row in rows]
-    )
+    what = f"an entry of {name}"
+    return sp.ImmutableMatrix([[expression(what, entry) for entry in row] for row in rows])

@@ -24,7 +24,7 @@ import numpy as np
 
 from ddt_utils import _files, provenance, streams
 
-FULL = "DDT_FULL"
+FULL, CONFIRM = "DDT_FULL", "DDT_CONFIRM"
 FOLDER = Path(__file__).resolve().parent / "records"
 _PACKAGES = ("numpy", "scipy", "torch", "numba", "scikit-learn")
 _PARTS = ("code", "numbers", "device", "versions", "seconds", "runs")
@@ -63,6 +63,10 @@ class Record:
 
 def larger(name: str, function: Callable, cases: Sequence[dict], *, folder=None) -> Record:
     """The results of a longer run: read from its record, or, with ``DDT_FULL=1``, made.
+
+    A change of the package that leaves a record as it was need not cost the hour that it took:
+    with ``DDT_CONFIRM=NAME`` its first case and its last are computed again, and if they agree the
+    record names this code as its own, and says which of its cases were tried.
 
     Making shows its progress. It can be interrupted: finished cases are kept beside the record, and
     the next run with the same code on the same device goes on from there.
@@ -105,6 +109,8 @@ def larger(name: str, function: Callable, cases: Sequence[dict], *, folder=None)
     made_of = {"code": code, "numbers": {key: _compact(v) for key, v in numbers.items()}}
     if wanted(name):
         _make(path, function, cases, made_of)
+    elif wanted(name, CONFIRM):
+        _confirm(path, function, cases, made_of)
     again = f"run this once with {FULL}={name} in the environment"
     if not path.exists():
         raise FileNotFoundError(f"there is no record {name!r} yet: {again}")
@@ -126,9 +132,18 @@ def larger(name: str, function: Callable, cases: Sequence[dict], *, folder=None)
     )
 
 
-def wanted(name: str) -> bool:
-    """Is this record to be made? If ``DDT_FULL`` is 1, or a list of names with its name in it."""
-    return os.environ.get(FULL, "") == "1" or name in os.environ.get(FULL, "").split(",")
+def wanted(name: str, variable: str = FULL) -> bool:
+    """Is this record to be made, or confirmed?
+
+    Args:
+        name: of the record.
+        variable: ``DDT_FULL`` or ``DDT_CONFIRM``.
+
+    Returns:
+        Whether the environment's variable is 1, or a list of names with this one in it.
+    """
+    asked = os.environ.get(variable, "")
+    return asked == "1" or name in asked.split(",")
 
 
 def device() -> str:
@@ -155,6 +170,36 @@ def _make(path, function, cases, made_of):
     runs = [next(run for run in runs if run["case"] == case) for case in cases]
     _files.write_json(path, head | dict(seconds=round(seconds, 1), runs=runs), indent=0)
     part.unlink(missing_ok=True)
+
+
+def _confirm(path, function, cases, made_of):
+    """Run the first case and the last again; if both agree, this code counts as the record's."""
+    stored = _files.read_json(
+        path, remedy=f"make it again with {FULL}={path.stem}", keys=_PARTS[2:]
+    )
+    if [run["case"] for run in stored["runs"]] != cases:
+        raise ValueError(f"the record {path.stem!r} has other cases: make it, with {FULL}")
+    extra = dict(device=device()) if "device" in inspect.signature(function).parameters else {}
+    tried = sorted({0, len(cases) - 1})
+    for k in tried:
+        found, kept = _plain(function(**cases[k], **extra)), stored["runs"][k]["result"]
+        if not _agree(_as_stored(found), kept):
+            raise ValueError(
+                f"the record {path.stem!r} is another one now: {cases[k]} gave {str(kept)[:80]} "
+                f"and gives {str(found)[:80]}; make it again with {FULL}={path.stem}"
+            )
+    _files.write_json(path, stored | made_of | {"confirmed": tried}, indent=0)
+
+
+def _agree(one, other):
+    """Are two results the same, up to the rounding of another processor?"""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_agree(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_agree, one, other))
+    if isinstance(one, float) and isinstance(other, float):
+        return _equal(one, other) or abs(one - other) <= _ROUNDING * abs(one)
+    return type(one) is type(other) and one == other
 
 
 def _begun(part, head, cases):

@@ -234,9 +234,15 @@ def test_other_laws_are_recognised(law, sign, limit):
     assert np.sign(found.statistic) == sign
 
 
-def test_exponentiality_depends_neither_on_the_unit_nor_on_a_zero():
+def test_exponentiality_does_not_depend_on_the_unit_and_takes_no_escape_at_zero():
     times = exponential(100, seed=14)
     times[3] = 0.0
+    with pytest.raises(ValueError, match="escape times must be positive .* a time of zero"):
+        seen(times, 4).exponentiality()
+    status = np.where(np.arange(100) == 3, CENSORED, ESCAPED)
+    whole = EscapeTimes(times, status, np.zeros((100, 1)), 0.01, "none")
+    assert np.isfinite(whole.exponentiality().statistic)  # censored at once: it says nothing
+    times[3] = 1e-3
     bare, scaled = (seen(factor * times, 4 * factor).exponentiality() for factor in (1, 1e6))
     assert np.isfinite(bare.statistic)
     assert bare.statistic == pytest.approx(scaled.statistic, rel=1e-10)
@@ -294,11 +300,17 @@ def test_an_estimate_needs_escapes(name, least):
             lambda: EscapeTimes(np.ones(2), np.ones(2), np.ones((4, 1)), 0.1, "none"),
             "one entry per walker, got 2, 2 and 4",
         ),
-        (lambda: seen([1.0]).interval(1), "level must lie between 0 and 1, got 1; 0.95 is usual"),
+        (
+            lambda: seen([1.0]).interval(1),
+            "level must be a finite real number, above 0, below 1, got 1; 0.95 is usual",
+        ),
         (lambda: seen([1.0]).interval(95), "got 95; 0.95"),
         (lambda: seen([1.0]).interval(np.nan), "got nan; 0.95"),
-        (lambda: seen([1.0]).quantile(0), "probability must lie between 0 and 1, got 0"),
-        (lambda: seen([1.0]).quantile(50), "between 0 and 1, got 50"),
+        (
+            lambda: seen([1.0]).quantile(0),
+            "probability must be a finite real number, above 0, below 1, got 0",
+        ),
+        (lambda: seen([1.0]).quantile(50), "above 0, below 1, got 50"),
         (lambda: linear_fit([1, 2], [1, 2], 0.1).slope_interval(0), "level must.*got 0; 0.95"),
         (lambda: linear_fit([1, 1], [1, 2], 0.1), r"two or more different x, got x = \[1. 1.\]"),
         (lambda: linear_fit([1], [1], 0.1), "two or more different x"),
@@ -309,8 +321,8 @@ def test_an_estimate_needs_escapes(name, least):
             r"must be positive and finite, got \[0.1 0. \]; they",
         ),
         (lambda: linear_fit([1, 2], [1, 2], [np.nan, 1]), "must be positive and finite, got .nan"),
-        (lambda: agreement(1, 0, 1), "standard error must be positive, got 0"),
-        (lambda: agreement(1, np.nan, 1), "standard error must be positive, got nan"),
+        (lambda: agreement(1, 0, 1), "stderr must be a finite real number, above 0, got 0"),
+        (lambda: agreement(1, np.nan, 1), "stderr must be a finite real number, above 0, got nan"),
     ],
 )
 def test_an_error_names_rule_value_and_remedy(call, message):

@@ -23,7 +23,17 @@ from ddt_utils.noise import (
     StateDependentNoise,
     WhiteNoise,
 )
-from ddt_utils.simulate import Problem, Run, cpu, ensemble, first_passage, momentum, program, sgd
+from ddt_utils.simulate import (
+    Problem,
+    Run,
+    cache,
+    cpu,
+    ensemble,
+    first_passage,
+    momentum,
+    program,
+    sgd,
+)
 
 x, y = sp.symbols("x y", real=True)
 SILENT = FactorNoise([[0]])
@@ -312,7 +322,7 @@ def test_the_step_is_vector_code(name, tmp_path, monkeypatch):
     """
     monkeypatch.setenv("DDT_UTILS_CACHE", str(tmp_path))
     problem = KERNELS[name]()
-    fresh = program.load.__wrapped__(problem.program().source)
+    fresh = cache.load.__wrapped__(problem.program().source)
     i8, f4, u4 = (np.zeros((1, 4), t) for t in (np.int64, np.float32, np.uint32))
     lane, status = np.full(program.LANES, -1), np.zeros(1, np.int8)
     numbers = (np.uint64(0), np.int64(0), 2, f4[0], f4[0])
@@ -394,5 +404,5 @@ def test_a_cache_that_cannot_be_written_is_no_obstacle(problem, tmp_path, monkey
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
     monkeypatch.setenv("DDT_UTILS_CACHE", str(blocked))
-    module = program.load.__wrapped__(problem.source + "\n# elsewhere\n")
+    module = cache.load.__wrapped__(problem.source + "\n# elsewhere\n")
     assert module.LANES == program.LANES

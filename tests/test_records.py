@@ -216,3 +216,67 @@ def test_every_record_is_read_by_a_chapter_and_says_what_made_it():
         assert re.fullmatch(r"[0-9a-f]{20}", record["code"]) and record["numbers"]
         assert record["device"] and record["versions"]["torch"] and record["seconds"] > 0
         assert all(set(run) == {"case", "result"} for run in record["runs"])
+
+
+# --- confirmed instead of made again --------------------------------------------------------------
+
+
+def doubled(x, device="nowhere"):  # other code with the same results
+    return run(x, device=device)
+
+
+def halved(x, device="nowhere"):
+    found = run(x, device=device)
+    return found | dict(total=np.float64(x if x < 3 else x / 2))
+
+
+@pytest.fixture
+def three(full, tmp_path, monkeypatch):
+    records.larger("cubes", run, [*CASES, dict(x=5)], folder=tmp_path)
+    monkeypatch.delenv("DDT_FULL")
+    CALLS.list.clear()
+    return tmp_path
+
+
+def test_a_record_of_other_code_is_confirmed_by_its_first_and_last_case(three, monkeypatch):
+    cases = [*CASES, dict(x=5)]
+    with pytest.raises(ValueError, match="made by other code"):
+        records.larger("cubes", doubled, cases, folder=three)
+    before = json.loads((three / "cubes.json").read_text())
+    monkeypatch.setenv("DDT_CONFIRM", "cubes")
+    records.larger("cubes", doubled, cases, folder=three)
+    assert CALLS.list == [1, 5]
+    monkeypatch.delenv("DDT_CONFIRM")
+    assert len(records.larger("cubes", doubled, cases, folder=three).results) == 3
+    after = json.loads((three / "cubes.json").read_text())
+    assert after["confirmed"] == [0, 2] and "confirmed" not in before
+    assert after["runs"] == before["runs"] and after["code"] != before["code"]
+
+
+def test_a_record_with_other_results_is_not_confirmed(three, monkeypatch):
+    before = (three / "cubes.json").read_text()
+    monkeypatch.setenv("DDT_CONFIRM", "1")
+    with pytest.raises(
+        ValueError, match="'x': 5.* gave .* and gives .*make it again with DDT_FULL"
+    ):
+        records.larger("cubes", halved, [*CASES, dict(x=5)], folder=three)
+    with pytest.raises(ValueError, match="has other cases"):
+        records.larger("cubes", run, CASES, folder=three)
+    assert (three / "cubes.json").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (dict(a=[1.0, 2]), dict(a=[1.0 + 1e-12, 2]), True),
+        (dict(a=[1.0, 2]), dict(a=[1.0 + 1e-6, 2]), False),
+        (dict(a=[1.0, 2]), dict(a=[1.0, 3]), False),
+        (dict(a=1.0), dict(b=1.0), False),
+        ([1.0, 2.0], [1.0], False),
+        (float("nan"), float("nan"), True),
+        ("yes", "no", False),
+        (True, 1, False),
+    ],
+)
+def test_results_agree_up_to_rounding(one, other, same):
+    assert records._agree(one, other) is same

@@ -5,6 +5,7 @@ python tools/notebooks.py NAME.md ...  execute these
 python tools/notebooks.py --check      say which are stale, and why, and fail if any is
 python tools/notebooks.py --changed    list the notebooks that differ from the last commit's
 python tools/notebooks.py --full ...   make the records of longer runs again, two at a time
+python tools/notebooks.py --confirm    compute a part of each record again; keep it if that agrees
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import jupytext
 import nbformat
 
 from ddt_utils import _files, _sources
-from ddt_utils.records import FULL, device, wanted
+from ddt_utils.records import CONFIRM, FULL, device, wanted
 
 ROOT = Path(__file__).resolve().parent.parent
 BOOK, RUNTIMES = ROOT / "book", ROOT / "book" / "runtimes.json"
@@ -260,18 +261,20 @@ def make_records(text: Path, place: int = 0) -> str:
     return f"{text.relative_to(ROOT)} failed" if made.returncode else ""
 
 
-def make_all_records(texts: list[Path]) -> int:
-    """Make the records that are wanted, two chapters at a time, the longest first.
+def make_all_records(texts: list[Path], asked: str = FULL) -> int:
+    """Make or confirm the records that are wanted, two chapters at a time, the longest first.
 
     Args:
         texts: the chapters' paths.
+        asked: the variable that says which are wanted, ``DDT_FULL`` or ``DDT_CONFIRM``.
 
     Returns:
         How many chapters failed.
     """
-    os.environ.setdefault(FULL, "1")
-    kept = {text: records_of(code_of(read(text))) for text in texts}
-    texts = sorted((t for t in texts if any(map(wanted, kept[t]))), key=lambda t: -_took(kept[t]))
+    os.environ.setdefault(asked, "1")
+    every = {text: records_of(code_of(read(text))) for text in texts}
+    kept = {text: [n for n in names if wanted(n, asked)] for text, names in every.items()}
+    texts = sorted((t for t in texts if kept[t]), key=lambda t: -_took(kept[t]))
     workers = 1 if device() == "cuda" else min(2, os.cpu_count() or 1)
     with ThreadPoolExecutor(workers) as pool:
         wrong = [*filter(None, pool.map(make_records, texts, range(len(texts))))]
@@ -282,7 +285,7 @@ def make_all_records(texts: list[Path]) -> int:
 def _took(names):
     """The seconds that records took when they were made last."""
     took = 0.0
-    for name in filter(wanted, names):
+    for name in names:
         try:
             kept = _files.read_json(_sources.PACKAGE / "records" / f"{name}.json", remedy="")
             took += kept.get("seconds", 0.0)
@@ -382,14 +385,18 @@ def main() -> int:
     parser.add_argument(
         "--full", action="store_true", help="make the records of longer runs; store no notebook"
     )
+    parser.add_argument(
+        "--confirm", action="store_true", help="compute a part of each record again; store none"
+    )
     options = parser.parse_args()
     given = [p.resolve() for p in options.texts]
     unknown = [str(p) for p in given if p not in chapters()]
     if unknown:
         parser.error(f"not a chapter: {', '.join(unknown)}; give texts of the book, such as "
                      "book/escape/kramers.md")  # fmt: skip
-    if options.full:
-        return bool(make_all_records(given or chapters()))
+    if options.full or options.confirm:
+        asked = FULL if options.full else CONFIRM
+        return bool(make_all_records(given or chapters(), asked))
     if options.changed:
         print(*(p.relative_to(ROOT).as_posix() for p in changed(options.changed)), sep="\n")
         return 0

@@ -9,6 +9,7 @@ from threading import Lock
 
 import numpy as np
 
+from ddt_utils import _checks
 from ddt_utils.simulate.program import CHUNK, LANES
 
 
@@ -29,7 +30,7 @@ class CPU:
         program = problem.program("cpu")
         self._run = program.module.advance
         self._fixed = (
-            np.uint64(seed % 2**64),
+            np.uint64(seed),
             np.int64(pool.first),
             problem.limit,
             problem.start_state,
@@ -49,7 +50,11 @@ class CPU:
         self._threads = ThreadPoolExecutor(max(len(self._shards), 1))
 
     def advance(self) -> int:
-        """Do a slice of work; returns how many walkers are being followed."""
+        """Do a slice of work.
+
+        Returns:
+            How many walkers are being followed.
+        """
         return sum(self._threads.map(self._slice, self._locks, self._shards))
 
     def close(self) -> None:
@@ -70,13 +75,32 @@ class CPU:
             return self._run(self.slice_steps // CHUNK, *shard, *self._fixed)
 
 
+def processors() -> int:
+    """How many processors this process may use.
+
+    Returns:
+        Those of its affinity (taskset, cpuset), and not more than SLURM gave to the task.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        count = len(os.sched_getaffinity(0))
+    else:
+        count = os.cpu_count() or 1
+    given = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    return min(count, int(given)) if given.isdigit() and int(given) else count
+
+
 def thread_count(threads: int | None) -> int:
-    """A number of threads, or an error.
+    """A number of threads.
+
+    Args:
+        threads: the number, or None for all processors that this process may use.
+
+    Returns:
+        The number.
 
     Raises:
         ValueError: it is not a positive whole number.
     """
-    count = os.cpu_count() or 1 if threads is None else threads
-    if not (isinstance(count, (int, np.integer)) and count >= 1):
-        raise ValueError(f"threads must be a positive integer, got {threads}")
-    return int(count)
+    if threads is None:
+        return processors()
+    return _checks.whole("threads", threads, least=1, remedy="leave it out to take all cores")

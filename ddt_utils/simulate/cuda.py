@@ -14,7 +14,11 @@ _LAUNCH = 0.1  # seconds that a launch should last, so that Ctrl-C is heard
 
 
 def is_available() -> bool:
-    """Is there a GPU that numba can use? Also true in numba's CUDA simulator."""
+    """Is there a GPU that numba can use?
+
+    Returns:
+        The answer; also true in numba's CUDA simulator.
+    """
     try:
         from numba import cuda
 
@@ -58,7 +62,7 @@ class CUDA:
         self._chunks = 64
         numbers = problem.start_state, np.array(program.parameters, np.float32)
         self._fixed = (
-            np.uint64(seed % 2**64),
+            np.uint64(seed),
             np.int64(pool.first),
             np.int64(problem.limit),
             *map(cuda.to_device, numbers),
@@ -73,7 +77,11 @@ class CUDA:
         return self._chunks * CHUNK
 
     def advance(self) -> int:
-        """Launch the kernel once; returns how many walkers are being followed."""
+        """Launch the kernel once.
+
+        Returns:
+            How many walkers are being followed.
+        """
         if not len(self._order):
             return 0
         began = time.perf_counter()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
+from ddt_utils import _checks
 from ddt_utils.escape import EscapeTimes
 from ddt_utils.landscape import Landscape
 from ddt_utils.noise import Noise
 from ddt_utils.simulate import program
 from ddt_utils.simulate.cpu import thread_count
-from ddt_utils.simulate.problem import Problem, check_ensemble, check_step, checked_start
+from ddt_utils.simulate.problem import Problem, check_ensemble, check_step
 from ddt_utils.simulate.rules import Rule, euler_maruyama
 from ddt_utils.simulate.run import Run
 from ddt_utils.simulate.statistics import EscapeStatistics
@@ -45,7 +47,8 @@ def first_passage(
             variables, or And/Or of such.
         step: dt, in units of t = learning rate × iterations; for SGD the learning rate.
         walkers: how many.
-        seed: any integer; walker i of a seed has the same random stream in every call.
+        seed: a whole number from 0 to 2⁶⁴ − 1; walker i of a seed has the same random stream in
+            every call.
         rule: what a walker does in one step: :func:`euler_maruyama`, :func:`sgd`,
             :func:`momentum`, or one of your own.
         max_time: walkers still inside then are censored; without it each is followed to its exit.
@@ -93,13 +96,15 @@ def first_passage(
 def step_bias(problem: Problem, *, walkers: int, seed: int, device: str = "cpu"):
     r"""What the time step still does to the mean escape time, by halving it.
 
-    With the barrier shift on, the bias of the mean is of first order in dt, so twice the difference
-    between dt and dt/2 estimates it. The two ensembles are independent.
+    With the barrier shift on, the bias of the mean is :math:`c\,dt^p` with p = 1, so
+    :math:`1/(1-2^{-p})`, that is twice, the difference between dt and dt/2 estimates it. Where D
+    jumps (:attr:`Problem.jumps`) p is ½ for Euler's scheme and the factor 3.41. The two ensembles
+    are independent.
 
     Args:
         problem: the problem at the step in question.
         walkers: how many, for each of the two steps.
-        seed: any integer; the halved step uses seed + 1.
+        seed: as for :class:`Run`; the halved step uses seed + 1.
         device: as for :class:`Run`.
 
     Returns:
@@ -122,14 +127,26 @@ def step_bias(problem: Problem, *, walkers: int, seed: int, device: str = "cpu")
             "step_bias needs a problem whose bias is of first order in dt, got one without the "
             "barrier shift; set barrier_shift=True"
         )
+    order = 0.5 if problem.jumps and problem.rule is euler_maruyama else 1.0
+    factor = 1 / (1 - 2**-order)
     halved = replace(problem, step=problem.step / 2)
     whole, half = (
         Run(p, walkers=walkers, seed=s, keep=False, device=device).finish().result()
-        for p, s in ((problem, seed), (halved, seed + 1))
+        for p, s in ((problem, seed), (halved, (_checks.seed(seed) + 1) % 2**64))
     )
     ratio = half.mean / whole.mean
     error = ratio * np.hypot(half.stderr / half.mean, whole.stderr / whole.mean)
-    return 2 * (1 - ratio), 2 * float(error)
+    return factor * (1 - ratio), factor * float(error)
+
+
+def _stretches(counts):
+    """Counts of steps in pieces, and after which of them which row is recorded, else -1."""
+    pieces, rows, most = [], [], max(1 << 14, int(counts.sum()) >> 20)
+    for row, count in enumerate(counts):
+        whole, rest = divmod(int(count), most)
+        pieces += [most] * whole + [rest]
+        rows += [-1] * whole + [row]
+    return np.array(pieces, np.int64), np.array(rows, np.int64)
 
 
 def ensemble(
@@ -153,7 +170,7 @@ def ensemble(
         step: dt; for SGD the learning rate.
         times: times in order, rounded to whole steps.
         walkers: how many.
-        seed: any integer.
+        seed: as for :func:`first_passage`.
         rule: what a walker does in one step.
         threads: how many threads share the walkers; no effect on results.
 
@@ -164,30 +181,37 @@ def ensemble(
     Raises:
         ValueError: a bad argument, times out of order, or a walker that diverged.
     """
-    check_ensemble(walkers=walkers, seed=seed)
-    check_step(step)
-    point = checked_start(landscape, start)
-    ticks = np.rint(np.atleast_1d(np.asarray(times, dtype=float)) / step)
-    if not (np.all(np.isfinite(ticks)) and np.all(np.diff(ticks, prepend=0) >= 0)):
-        raise ValueError(f"times must be zero or positive and in order, got {times}")
-    counts = np.diff(ticks, prepend=0).astype(np.int64)
+    walkers, seed = check_ensemble(walkers=walkers, seed=seed)
+    times, step = np.atleast_1d(_checks.array("times", times)), check_step(step)
+    ticks = np.rint(times / step)
+    if times.ndim > 1 or not np.all(np.diff(ticks, prepend=0) >= 0) or np.any(ticks >= 2**61):
+        raise ValueError(
+            f"times must be zero or positive, in order and below 2⁶¹ steps, got {times}; sort them"
+        )
     problem = Problem(
-        landscape, noise, start=point, exit=None, step=step, rule=rule, barrier_shift=False
+        landscape, noise, start=start, exit=None, step=step, rule=rule, barrier_shift=False
     )
     made = problem.program()
-    states = np.zeros((len(counts), walkers, landscape.dimension), np.float32)
-    parameters = np.array(made.parameters, np.float32)
-    state, run = problem.start_state, made.module.evolve
+    states = np.zeros((len(ticks), walkers, landscape.dimension), np.float32)
+    numbers = problem.start_state, np.array(made.parameters, np.float32), states
+    counts, rows = _stretches(np.diff(ticks, prepend=0).astype(np.int64))
+    stop = np.zeros(1, np.int8)
 
     def follow(begin, end):
-        run(begin, end, np.uint64(int(seed) % 2**64), counts, state, parameters, states)
+        made.module.evolve(begin, end, np.uint64(seed), counts, rows, *numbers, stop)
 
     count = thread_count(threads)
-    piece = 4096 // program.LANES * program.LANES  # after a piece Ctrl-C is heard
+    piece = 4096 // program.LANES * program.LANES
     piece = min(piece, -(-walkers // (count * program.LANES)) * program.LANES)
     edges = np.append(np.arange(0, walkers, piece), walkers)
     with ThreadPoolExecutor(count) as pool:
-        list(pool.map(follow, edges[:-1], edges[1:]))
+        try:
+            for part in [pool.submit(follow, *ends) for ends in pairwise(edges)]:
+                part.result()
+        except BaseException:
+            stop[0] = 1  # Ctrl-C: the threads see it after their stretch
+            pool.shutdown(cancel_futures=True)
+            raise
     lost = int(np.count_nonzero(~(np.sum(np.square(states), -1) < problem.bound**2).all(axis=0)))
     if lost:
         raise ValueError(

@@ -9,9 +9,10 @@ from functools import cached_property, lru_cache
 import numpy as np
 import sympy as sp
 
+from ddt_utils import _checks
 from ddt_utils.landscape import Landscape
 from ddt_utils.noise import Noise
-from ddt_utils.simulate import precision, program
+from ddt_utils.simulate import _reach, precision, program
 from ddt_utils.simulate.precision import Frame
 from ddt_utils.simulate.rules import Rule, euler_maruyama
 
@@ -36,11 +37,15 @@ class Problem:
             crossing that is noticed only at the end of a step (Broadie, Glasserman and Kou,
             Mathematical Finance 7, 325, 1997; Gobet and Menozzi, Stochastic Processes and their
             Applications 120, 130, 2010). It assumes that the exit lies behind a smooth interface
-            with noise across it. By default on, and off where the rule says that the step is
+            with noise across it, and where D jumps on the way it leaves a bias of order √dt, see
+            :attr:`jumps`. By default on, and off where the rule says that the step is
             physical, as in SGD.
 
     Raises:
-        ValueError: a bad argument; a start that satisfies the exit or lies outside the box.
+        ValueError: a bad argument; a start that satisfies the exit, lies outside the box, or within
+            two step lengths of an exit that is moved; numbers beyond single precision; a diffusion
+            whose step is longer than one over the curvature at the start; in one dimension and
+            without ``max_time``, an exit that no walker will reach.
     """
 
     landscape: Landscape
@@ -53,15 +58,20 @@ class Problem:
     barrier_shift: bool | None = None
 
     def __post_init__(self):
-        object.__setattr__(self, "step", float(self.step))
-        check_step(self.step)
+        if not isinstance(self.landscape, Landscape) or not isinstance(self.noise, Noise):
+            raise ValueError(
+                "a problem needs a Landscape and a noise of ddt_utils.noise, got "
+                f"{type(self.landscape).__name__} and {self.noise!r}; for D = 0.1 write "
+                "WhiteNoise(0.1)"
+            )
+        object.__setattr__(self, "step", check_step(self.step))
         if not 1 <= self.landscape.dimension <= 16:
             raise ValueError(
                 f"a walker lives in 1 to 16 dimensions, {self.landscape.name} has "
                 f"{self.landscape.dimension}"
             )
-        point = checked_start(self.landscape, self.start)
-        object.__setattr__(self, "start", tuple(float(p) for p in point))
+        object.__setattr__(self, "start", tuple(checked_start(self.landscape, self.start)))
+        self.noise.check(self.landscape)
         if self.exit is not None:
             object.__setattr__(self, "exit", self.landscape.exit_condition(self.exit))
             values = dict(zip(self.landscape.variables, map(sp.Float, self.start), strict=True))
@@ -69,10 +79,10 @@ class Problem:
                 raise ValueError(
                     f"start must lie inside, got {list(self.start)}, which satisfies {self.exit}"
                 )
-        if self.max_time is not None and not 0 < self.max_time < 2**61 * self.step:
-            raise ValueError(
-                "max_time must be positive, and not beyond 2⁶¹ steps, got "
-                f"{self.max_time}; leave it out to wait for all"
+        if self.max_time is not None:
+            remedy = "leave it out to wait for all, at most 2⁶¹ steps"
+            _checks.number(
+                "max_time", self.max_time, above=0, below=2**61 * self.step, remedy=remedy
             )
         eta = getattr(self.noise, "learning_rate", None)
         if self._step.physical and eta is not None and not np.isclose(float(eta), self.step):
@@ -81,9 +91,14 @@ class Problem:
             )
         if self.barrier_shift is None:
             object.__setattr__(self, "barrier_shift", not self._step.physical)
-        if self.barrier_shift and self.exit is not None:
-            self._check_distance()
-        self.compensated  # noqa: B018  the step is checked against single precision, once
+        _checks.choice("barrier_shift", self.barrier_shift, (True, False))
+        _ = self.compensated  # refuses what lies beyond single precision
+        if self.exit is not None and self.barrier_shift:
+            _reach.check_distance(self)
+        if not self._step.physical:
+            _reach.check_curvature(self)
+        if self.exit is not None and self.max_time is None and self.landscape.dimension == 1:
+            _reach.check_way(self)
 
     @cached_property
     def _step(self):
@@ -99,6 +114,16 @@ class Problem:
         """Are the steps so small that walkers carry the remainders of their additions along?"""
         return precision.compensation(self, _program(self, "cpu", False, 2, 2))
 
+    @cached_property
+    def jumps(self) -> bool:
+        r"""Does D jump somewhere in the box, as far as a scan of lines through it sees?
+
+        There a step in the Ito sense takes the noise of the wrong side for a part of its length,
+        in proportion to the time spent within a step length of the jump: the bias of Euler's scheme
+        is then of order :math:`\sqrt{dt}`, and no moved interface corrects it.
+        """
+        return _reach.jumps(self.landscape, self.noise)
+
     @property
     def bound(self) -> float:
         """How far from the frame's origin a walker may stray: ten times the reach of the box."""
@@ -108,8 +133,8 @@ class Problem:
     def start_state(self) -> np.ndarray:
         """Where a walker starts in its frame, with whatever else it carries, float32."""
         n, place = self.landscape.dimension, self.frame.inside(self.start)
-        state = np.zeros(len(self._step.state) + n * self.compensated, np.float32)
-        state[:n] = place
+        more = np.zeros(n * self.compensated)
+        state = np.float32([*place, *self._step.initial_state, *more])
         if self.compensated:
             state[-n:] = place - state[:n]
         return state
@@ -160,7 +185,14 @@ class Problem:
         return "none: the first passage of the discrete process"
 
     def program(self, target: str = "cpu") -> program.Program:
-        """The generated source, for ``"cpu"`` or ``"cuda"``."""
+        """The generated source.
+
+        Args:
+            target: ``"cpu"`` or ``"cuda"``.
+
+        Returns:
+            The program; its ``module`` is compiled when first asked for.
+        """
         return _program(self, target, self.compensated, program.LANES, program.CHUNK)
 
     def digest(self) -> str:
@@ -180,7 +212,7 @@ class Problem:
 
 @lru_cache(maxsize=256)
 def _step(rule, landscape, noise):
-    return rule(landscape, noise, program.DT)
+    return rule(landscape, noise, program.DT).complete(landscape.dimension)
 
 
 @lru_cache(maxsize=256)
@@ -198,18 +230,35 @@ def _program(problem, target, compensated, lanes, chunk):
     )
 
 
-def steps_until(time, step) -> int:
-    """How many steps lead to a time, rounded up to an even number; None is for ever."""
+def steps_until(time: float | None, step: float) -> int:
+    """How many steps lead to a time.
+
+    Args:
+        time: the time, or None for ever.
+        step: dt.
+
+    Returns:
+        The number, rounded up to an even one.
+    """
     return 2**62 if time is None else 2 * max(1, int(np.ceil(time / step / 2 - 1e-9)))
 
 
 def checked_start(landscape, start) -> np.ndarray:
-    """The start as n numbers, or an error that says what is wrong with it."""
-    point = np.atleast_1d(np.asarray(start, dtype=float))
-    if point.shape != (landscape.dimension,) or not np.all(np.isfinite(point)):
-        raise ValueError(
-            f"start must be {landscape.dimension} finite numbers for {landscape.name}, got {start}"
-        )
+    """A start as n numbers.
+
+    Args:
+        landscape: the loss.
+        start: n numbers, or one in one dimension.
+
+    Returns:
+        The numbers, shape (n,), float64.
+
+    Raises:
+        ValueError: other numbers than n, or a place outside the box.
+    """
+    remedy = f"{landscape.name} has the variables {landscape.variables}"
+    given = [start] if np.ndim(start) == 0 and landscape.dimension == 1 else start
+    point = _checks.array("start", given, shape=(landscape.dimension,), remedy=remedy)
     if any(not a <= p <= b for p, (a, b) in zip(point, landscape.box, strict=True)):
         raise ValueError(
             f"start must lie in the box {landscape.box} of {landscape.name}, got {start}; "
@@ -218,15 +267,27 @@ def checked_start(landscape, start) -> np.ndarray:
     return point
 
 
-def check_step(step) -> None:
-    """Refuse a time step that is not positive and finite."""
-    if not (np.isfinite(step) and step > 0):
-        raise ValueError(f"step must be positive and finite, got {step}; it is the time step dt")
+def check_step(step) -> float:
+    """A time step, positive and finite.
+
+    Args:
+        step: anything.
+
+    Returns:
+        The step as a float.
+    """
+    return _checks.number("step", step, above=0, remedy="it is the time step dt")
 
 
-def check_ensemble(*, walkers, seed) -> None:
-    """Refuse a number of walkers or a seed that is none."""
-    if not (isinstance(walkers, (int, np.integer)) and walkers >= 1):
-        raise ValueError(f"walkers must be a positive integer, got {walkers!r}; write int(1e6)")
-    if not isinstance(seed, (int, np.integer)):
-        raise ValueError(f"seed must be an integer, got {seed!r}")
+def check_ensemble(*, walkers, seed) -> tuple[int, int]:
+    """A number of walkers and a seed.
+
+    Args:
+        walkers: anything.
+        seed: anything.
+
+    Returns:
+        Both as integers.
+    """
+    remedy = "write int(1e6) for a million"
+    return _checks.whole("walkers", walkers, least=1, remedy=remedy), _checks.seed(seed)

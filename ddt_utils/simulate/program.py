@@ -2,24 +2,18 @@ r"""The source of a compiled problem: one step, the exit, and the loops of the C
 
 A problem becomes one self-contained module: the arithmetic of ``arithmetic.txt``, the loops of
 ``cpu.txt`` or ``cuda.txt``, and in them the statements that :class:`~.writer.Writer` made of the
-step. Both targets run the same statements. The module is kept under a name made from its content,
-so that a second process compiles nothing.
+step. Both targets run the same statements; :mod:`~.cache` keeps what was compiled.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import os
 import re
-import sys
-import tempfile
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import sympy as sp
 
+from ddt_utils.simulate.cache import load
 from ddt_utils.simulate.rules import Step
 from ddt_utils.simulate.writer import Writer
 
@@ -144,6 +138,14 @@ def shifted(condition, variables, diffusion):
     r"""The exit condition with every interface moved towards the walker.
 
     g > 0 becomes :math:`g + 0.5826\sqrt{2\,dt\,\nabla g^\top D \nabla g} > 0`.
+
+    Args:
+        condition: a SymPy condition.
+        variables: the coordinates.
+        diffusion: D, a SymPy matrix in them.
+
+    Returns:
+        The condition with the symbol ``dt``.
     """
     if isinstance(condition, (sp.And, sp.Or)):
         return condition.func(*(shifted(c, variables, diffusion) for c in condition.args))
@@ -258,7 +260,7 @@ def _cpu(parts, size, spare, dimension):
         "SAVE": [f"state[w, {i}] = {place}" for i, place in enumerate(state)]
         + [f"words[w, {i}] = {place}" for i, place in enumerate(words)],
         "SAVE_STATE": [f"state[w, {i}] = {place}" for i, place in enumerate(state)],
-        "RECORD": [f"states[t, w, {i}] = {place}" for i, place in enumerate(state[:dimension])],
+        "RECORD": [f"states[row, w, {i}] = {place}" for i, place in enumerate(state[:dimension])],
         "STRIDE": [f"STRIDE = {stride}  # steps from s to t"],
         "NEW": [f"n{i} = {state[i]}" for i in range(dimension)],
         "REACH": parts["reach"],
@@ -306,31 +308,3 @@ def _filled(template, fields):
         return "\n".join(match[1] + line if line else "" for line in fields[match[2]])
 
     return re.sub(r"^( *)#([A-Z_]+)#$", lines, template, flags=re.MULTILINE)
-
-
-@lru_cache(maxsize=256)
-def load(source: str):
-    """Import a source from a content-hashed module, so that a second process compiles nothing.
-
-    The modules lie in ``$DDT_UTILS_CACHE`` or in ``ddt_utils`` of the user's cache folder.
-    """
-    name = "ddt_kernel_" + hashlib.sha256(source.encode()).hexdigest()[:20]
-    try:
-        shared = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        folder = Path(os.environ.get("DDT_UTILS_CACHE") or Path(shared) / "ddt_utils")
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{name}.py"
-        if not path.exists():
-            handle, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                stream.write(source)
-            os.replace(temporary, path)  # atomic: two processes may race
-    except (OSError, RuntimeError):  # a read-only home or none: compile in a folder of this process
-        folder = Path(tempfile.mkdtemp(prefix="ddt_utils_"))
-        path = folder / f"{name}.py"
-        path.write_text(source, encoding="utf-8")
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module

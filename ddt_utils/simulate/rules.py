@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 
 import sympy as sp
 
+from ddt_utils import _checks, _expressions
 from ddt_utils.landscape import Landscape
 from ddt_utils.noise import MinibatchNoise, Noise
 
@@ -54,8 +55,14 @@ class Step:
         uniforms: symbols of independent uniform numbers in (0, 1], fresh in every step.
         batch: a minibatch, fresh in every step.
         where: intermediate results, (symbol, expression) in the order in which they are needed.
+        initial_state: values of the state beyond the coordinates at the start; zeros by default.
+        iteration: a symbol for the number of steps before this one, exact up to 2²⁴ of them.
         physical: is the step itself what happens, as in SGD, and not an approximation of continuous
             time? Then no barrier is shifted unless that is asked for.
+
+    Raises:
+        ValueError: not one update for each state variable, not one initial value for each that is
+            no coordinate, or a symbol that has two meanings.
     """
 
     state: tuple[sp.Symbol, ...]
@@ -64,14 +71,58 @@ class Step:
     uniforms: tuple[sp.Symbol, ...] = ()
     batch: Batch | None = None
     where: tuple[tuple[sp.Symbol, sp.Expr], ...] = ()
+    initial_state: tuple[float, ...] = ()
+    iteration: sp.Symbol | None = None
     physical: bool = False
 
     def __post_init__(self):
+        named = [*self.state, *self.normals, *self.uniforms, *(name for name, _ in self.where)]
+        named += [
+            *(self.batch.counts if self.batch else ()),
+            *[self.iteration][: bool(self.iteration)],
+        ]
+        twice = sorted({str(name) for name in named if named.count(name) > 1})
+        if twice or any(not isinstance(name, sp.Symbol) or name.name == "dt" for name in named):
+            raise ValueError(
+                "the symbols of a step must be distinct and none of them dt, got "
+                f"{twice or named}; sympy.Dummy makes symbols that nobody else has"
+            )
+        for value in self.initial_state:
+            _checks.number("an initial value of the state", value)
         if len(self.update) != len(self.state):
             raise ValueError(
                 f"a step needs one update for each of its {len(self.state)} state variables, got "
                 f"{len(self.update)}"
             )
+
+    def complete(self, dimension: int) -> Step:
+        """The step with every value that a walker carries in its state.
+
+        Args:
+            dimension: n, how many of the state variables are coordinates.
+
+        Returns:
+            A step without ``iteration``, which is a state variable now, and with all of
+            ``initial_state``.
+
+        Raises:
+            ValueError: a number of initial values that does not fit.
+        """
+        initial = self.initial_state or (0.0,) * (len(self.state) - dimension)
+        if len(initial) != len(self.state) - dimension:
+            raise ValueError(
+                f"initial_state must have {len(self.state) - dimension} values, one for each state "
+                f"variable beyond the coordinates, got {len(initial)}"
+            )
+        if self.iteration is None:
+            return replace(self, initial_state=initial)
+        return replace(
+            self,
+            state=(*self.state, self.iteration),
+            update=(*self.update, self.iteration + 1),
+            initial_state=(*initial, 0.0),
+            iteration=None,
+        )
 
 
 Rule = Callable[[Landscape, Noise, sp.Symbol], Step]
@@ -82,15 +133,94 @@ def euler_maruyama(landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:
 
     :math:`D = \sigma\sigma^\top` is the diffusion matrix and :math:`\xi` a standard normal vector:
     the noise is evaluated before the step.
+
+    Args:
+        landscape: the loss L.
+        noise: what drives the walker.
+        dt: the symbol of the time step.
+
+    Returns:
+        The step.
     """
     where, factor = noise.factor(landscape)
     xi = _fresh("xi", factor.shape[1])
     update = []
-    slopes = _slopes(landscape.expression, landscape.variables)
-    for i, (x, slope) in enumerate(zip(landscape.variables, slopes, strict=True)):
+    for i, (x, slope) in enumerate(zip(landscape.variables, _slopes(landscape), strict=True)):
         kicks = (sp.sqrt(2 * dt) * factor[i, j] * z for j, z in enumerate(xi))
         update.append(sp.Add(x, -dt * slope, *kicks))
     return Step(landscape.variables, tuple(update), normals=xi, where=where)
+
+
+def isothermal(landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:
+    r"""A step under the isothermal reading: the noise is evaluated where the step ends.
+
+    :math:`y = \theta + \sqrt{2\,dt}\,\sigma(\theta)\,\xi` and
+    :math:`\theta' = \theta - \nabla L\,dt + \sqrt{2\,dt}\,\sigma(y)\,\xi` (Lançon, Batrouni, Lobry
+    and Ostrowsky, Europhysics Letters 54, 28, 2001): the Ito drift is :math:`-\nabla L + D'`, and
+    the density of a walk without drift stays uniform: also where D jumps, whatever dt.
+
+    Args:
+        landscape: the loss L.
+        noise: one with a diagonal D.
+        dt: the symbol of the time step.
+
+    Returns:
+        The step.
+
+    Raises:
+        ValueError: D is not diagonal.
+    """
+    return _evaluated_later(landscape, noise, dt, "isothermal", lambda before, after: after)
+
+
+def stratonovich(landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:
+    r"""A step under the Stratonovich reading, with the Ito drift :math:`-\nabla L + D'/2`.
+
+    As :func:`isothermal`, with :math:`\sqrt{\sigma(\theta)\,\sigma(y)}` for :math:`\sigma(y)`.
+    Where D jumps the odds of the two sides are right to 0.1 % for a jump by a factor of 2.25, and
+    to 1 % for one of 6.25, whatever dt.
+
+    Args:
+        landscape: the loss L.
+        noise: one with a diagonal D.
+        dt: the symbol of the time step.
+
+    Returns:
+        The step.
+
+    Raises:
+        ValueError: D is not diagonal.
+    """
+
+    def mean(before, after):
+        return sp.sqrt(before * after)
+
+    return _evaluated_later(landscape, noise, dt, "stratonovich", mean)
+
+
+def _evaluated_later(landscape, noise, dt, name, mean):
+    """An Euler step whose noise is a mean of its values at both ends of the step."""
+    where, factor = noise.factor(landscape)
+    if not (factor.is_square and factor.is_diagonal()):
+        raise ValueError(
+            f"the rule {name} takes a diagonal D, got the factor {factor.tolist()}; choose axes in "
+            "which D is diagonal, or add its drift to the loss and take euler_maruyama"
+        )
+    n, variables = landscape.dimension, landscape.variables
+    xi, end, before, after = (_fresh(word, n) for word in ("xi", "end", "before", "after"))
+    there = dict(zip(variables, end, strict=True))
+    where = list(where)
+    where += zip(before, factor.diagonal(), strict=True)
+    where += (
+        (y, x + sp.sqrt(2 * dt) * b * z)
+        for y, x, b, z in zip(end, variables, before, xi, strict=True)
+    )
+    where += ((a, s.xreplace(there)) for a, s in zip(after, factor.diagonal(), strict=True))
+    update = (
+        sp.Add(x, -dt * slope, sp.sqrt(2 * dt) * mean(b, a) * z)
+        for x, slope, b, a, z in zip(variables, _slopes(landscape), before, after, xi, strict=True)
+    )
+    return Step(variables, tuple(update), normals=xi, where=tuple(where))
 
 
 def sgd(landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:
@@ -100,12 +230,23 @@ def sgd(landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:
     which is really drawn. With any other noise :math:`\hat g = \nabla L + C^{1/2}\xi` with normal
     :math:`\xi` and :math:`C = 2D/\eta`; the formula is then that of Euler and Maruyama, but the
     step is the thing itself.
+
+    Args:
+        landscape: the loss L.
+        noise: what drives the walker.
+        dt: the symbol of the learning rate.
+
+    Returns:
+        The step.
     """
     if not isinstance(noise, MinibatchNoise):
         return replace(euler_maruyama(landscape, noise, dt), physical=True)
     noise.check(landscape)
     counts = _fresh("count", len(noise.losses))
-    slopes = [_slopes(loss, landscape.variables) for loss in noise.losses]
+    slopes = [
+        [horner(_expressions.derivative(loss, x)) for x in landscape.variables]
+        for loss in noise.losses
+    ]
     update = []
     for i, x in enumerate(landscape.variables):
         parts = (-dt / noise.batch_size * n * s[i] for n, s in zip(counts, slopes, strict=True))
@@ -122,12 +263,16 @@ def momentum(beta: float, rule: Rule = sgd) -> Rule:
 
     Args:
         beta: :math:`\beta`, the share of the velocity that is kept.
+        rule: the rule whose moves are added up.
+
+    Returns:
+        The rule.
 
     Raises:
         ValueError: :math:`\beta` is not in [0, 1).
     """
-    if not 0 <= beta < 1:
-        raise ValueError(f"momentum keeps a share of the velocity in [0, 1), got {beta}")
+    remedy = "it is the share of the velocity that is kept"
+    _checks.number("beta, of momentum,", beta, least=0, below=1, remedy=remedy)
 
     def heavy_ball(landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:
         step = rule(landscape, noise, dt)
@@ -140,10 +285,13 @@ def momentum(beta: float, rule: Rule = sgd) -> Rule:
         )
         return replace(
             step,
-            state=step.state + v,
-            update=tuple(x + new for x, new in zip(step.state, w, strict=False))
-            + step.update[n:]
-            + w,
+            state=(*step.state[:n], *v, *step.state[n:]),
+            update=(
+                *(x + new for x, new in zip(step.state, w, strict=False)),
+                *w,
+                *step.update[n:],
+            ),
+            initial_state=(0.0,) * n + step.initial_state if step.initial_state else (),
             where=step.where + kept,
             physical=True,  # the barrier shift is that of a walker without velocity
         )
@@ -156,12 +304,19 @@ def _fresh(name, count):
     return tuple(sp.Dummy(f"{name}{i}", real=True) for i in range(count))
 
 
-def _slopes(loss, variables):
+def _slopes(landscape):
     """The gradient; a polynomial in one variable as Horner's rule, which takes fewer operations."""
-    return [horner(sp.diff(loss, x)) for x in variables]
+    return [horner(slope) for slope in landscape.gradient_expression]
 
 
 def horner(slope: sp.Expr) -> sp.Expr:
-    """A polynomial in one variable as Horner's rule; powers of sums stay, they would cancel."""
+    """A polynomial in one variable as Horner's rule; powers of sums stay, they would cancel.
+
+    Args:
+        slope: any expression.
+
+    Returns:
+        The same function; the same expression if it is no such polynomial.
+    """
     polynomial = len(slope.free_symbols) == 1 and slope.is_polynomial()
     return sp.horner(slope) if polynomial and slope == sp.expand(slope) else slope

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
+from ddt_utils import _checks, _files
 from ddt_utils.escape import CENSORED, EscapeTimes
 from ddt_utils.simulate.cpu import CPU, thread_count
 from ddt_utils.simulate.problem import Problem, check_ensemble
 from ddt_utils.simulate.statistics import EscapeStatistics, tally
 
 _CROWD = 4096  # walkers that count in the patience: each is to have had time to escape
+_ARRAYS = ("steps", "status", "state", "words")
 _PATIENCE = 1e10  # walker-steps without an escape after which an exit counts as unreachable
 
 
@@ -38,7 +38,16 @@ class Pool:
 
     @classmethod
     def fresh(cls, first: int, walkers: int, size: int) -> Pool:
-        """Walkers that have not started."""
+        """Walkers that have not started.
+
+        Args:
+            first: the number of the first.
+            walkers: how many.
+            size: how many numbers each carries.
+
+        Returns:
+            The pool.
+        """
         return cls(
             first,
             np.zeros(walkers, np.int64),
@@ -65,7 +74,8 @@ class Run:
     Args:
         problem: what is simulated.
         walkers: how many.
-        seed: any integer; walker i of a seed has the same random stream in every run.
+        seed: a whole number from 0 to 2⁶⁴ − 1; walker i of a seed has the same random stream in
+            every run.
         first: the number of the first walker; shards of one ensemble differ in it.
         keep: keep the time and the last place of every walker; without, memory is constant and
             the result is an :class:`EscapeStatistics`.
@@ -98,12 +108,15 @@ class Run:
         threads: int | None = None,
         device: str = "cpu",
     ):
-        check_ensemble(walkers=walkers, seed=seed)
+        if not isinstance(problem, Problem):
+            raise ValueError(f"a run needs a Problem, got {problem!r}; see simulate.Problem")
         problem.landscape.exit_condition(problem.exit)
-        self.problem, self.walkers, self.seed = problem, int(walkers), int(seed)
-        if not (isinstance(first, (int, np.integer)) and first >= 0):
-            raise ValueError(f"first must be the number of a walker, 0 or more, got {first!r}")
-        self.first, self.keep = int(first), keep
+        self.problem = problem
+        self.walkers, self.seed = check_ensemble(walkers=walkers, seed=seed)
+        self.first = _checks.whole(
+            "first", first, most=2**62, remedy="it is the number of a walker"
+        )
+        self.keep = bool(_checks.choice("keep", keep, (True, False)))
         self._engine, self._threads = engine(device), thread_count(threads)
         self._past = None  # the statistics of the blocks that are done
         self._pool = self._block(self.first)
@@ -145,7 +158,12 @@ class Run:
     def result(self) -> EscapeTimes | EscapeStatistics:
         """What is known now; a walker that is still on its way counts as censored.
 
-        Walkers that have not started are left out.
+        Returns:
+            The escape times of the walkers that have started, or with ``keep=False`` their
+            statistics.
+
+        Raises:
+            ValueError: no walker has started.
         """
         pool, dt = self._pool, self.problem.step
         started = (pool.steps > 0) | (pool.status != 0)
@@ -194,7 +212,6 @@ class Run:
         Args:
             path: the file; a file of that name is replaced.
         """
-        path = Path(path)
         pool = self._pool
         numbers = {
             "digest": self.problem.digest(),
@@ -205,11 +222,8 @@ class Run:
             "block": pool.first,
             "past": self._past.to_json() if self._past else "",
         }
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        with open(part, "wb") as stream:
-            arrays = dict(steps=pool.steps, status=pool.status, state=pool.state, words=pool.words)
-            np.savez(stream, about=json.dumps(numbers), **arrays)
-        os.replace(part, path)
+        arrays = {name: getattr(pool, name) for name in _ARRAYS}
+        _files.write_arrays(path, {"about": np.array(json.dumps(numbers)), **arrays})
 
     @classmethod
     def resume(cls, path, problem: Problem, *, threads=None, device: str = "cpu") -> Run:
@@ -221,12 +235,25 @@ class Run:
             threads: as for a new run.
             device: as for a new run; it need not be the same one.
 
+        Returns:
+            The run.
+
         Raises:
-            ValueError: the file belongs to another problem.
+            ValueError: the file is damaged, no saved run, or one of another problem.
         """
-        with np.load(path) as saved:
-            about = json.loads(str(saved["about"]))
-            arrays = {k: saved[k] for k in ("steps", "status", "state", "words")}
+        remedy = "give a file that Run.save wrote, or start the run again"
+        arrays = _files.read_arrays(path, remedy=remedy, keys=("about", *_ARRAYS))
+        try:
+            about = json.loads(str(arrays.pop("about")))
+            past = EscapeStatistics.from_json(about["past"]) if about["past"] else None
+            pool = Pool(about["block"], **{name: arrays[name] for name in _ARRAYS})
+            fresh = Pool.fresh(0, len(pool.steps), pool.state.shape[1])
+            for name in _ARRAYS:
+                found, known = getattr(pool, name), getattr(fresh, name)
+                if found.shape != known.shape or found.dtype != known.dtype:
+                    raise ValueError(f"its {name} do not fit the rest")
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            raise ValueError(_files.damaged(path, error, remedy)) from error
         if about["digest"] != problem.digest():
             raise ValueError(
                 f"{path} holds a run of another problem ({about['digest']}, got "
@@ -242,8 +269,7 @@ class Run:
             threads=threads,
             device=device,
         )
-        run._past = EscapeStatistics.from_json(about["past"]) if about["past"] else None
-        run._pool = Pool(about["block"], **arrays)
+        run._past, run._pool = past, pool
         return run
 
     def _block(self, first):
@@ -287,12 +313,17 @@ class Run:
 def engine(device: str):
     """The class that carries walkers forward on a device.
 
+    Args:
+        device: ``"cpu"``, ``"cuda"``, or ``"auto"``: CUDA where there is one.
+
+    Returns:
+        :class:`~.cpu.CPU` or :class:`~.cuda.CUDA`.
+
     Raises:
         ValueError: an unknown device.
         RuntimeError: ``"cuda"`` without CUDA.
     """
-    if device not in ("cpu", "cuda", "auto"):
-        raise ValueError(f'device must be "cpu", "cuda" or "auto", got {device!r}')
+    _checks.choice("device", device, ("cpu", "cuda", "auto"))
     if device == "cpu":
         return CPU
     from ddt_utils.simulate import cuda

@@ -58,48 +58,20 @@ class EscapeStatistics(Estimates):
         """The time that all walkers together spent inside."""
         return self.total_steps * self.step
 
-    def quantile(self, probability) -> float:
-        """The time by which that fraction of the walkers had escaped, to within a 64th of it.
-
-        Raises:
-            ValueError: a walker was censored before that time, or too few escaped at all.
-        """
-        if not 0 < probability < 1:
-            raise ValueError(
-                f"probability must lie between 0 and 1, got {probability}; 0.5 is the median"
-            )
-        self._require(1)
+    def _quantile(self, probability):
         rank = probability * self.walkers
         below = np.cumsum(self.counts[0])
         k = int(np.searchsorted(below, rank))
         if k == _BINS or np.any(self.counts[1, : k + 1]):
-            raise ValueError(
-                f"the {probability} quantile is hidden by censoring: only {self.escaped} of "
-                f"{self.walkers} walkers escaped; allow more time"
-            )
+            return None
         low, width = _edges()
         inside = (rank - (below[k] - self.counts[0, k])) / self.counts[0, k]
-        return float((low[k] + (width[k] - 1) * inside) * self.step)
+        return (low[k] + (width[k] - 1) * inside) * self.step
 
-    def survival(self, times) -> np.ndarray:
-        """The fraction of the walkers that were still inside at given times.
-
-        Exact at the edges of the bins, linear between; without censoring only.
-
-        Raises:
-            ValueError: walkers were censored.
-        """
-        self._require(1)
-        if self.censored:
-            raise ValueError(
-                f"the fraction still inside is hidden by {self.censored} censored walkers; "
-                "leave out max_time"
-            )
+    def _survival(self, times):
         low, width = _edges()
         gone = np.r_[0, np.cumsum(self.counts[0])] / self.walkers
-        return 1 - np.interp(
-            np.asarray(times) / self.step, np.r_[low - 1, low[-1] + width[-1]], gone
-        )
+        return 1 - np.interp(times / self.step, np.r_[low - 1, low[-1] + width[-1]], gone)
 
     def __add__(self, other: EscapeStatistics) -> EscapeStatistics:
         if not isinstance(other, EscapeStatistics):
@@ -124,7 +96,11 @@ class EscapeStatistics(Estimates):
         return hash(self.to_json())
 
     def to_json(self) -> str:
-        """Everything as text; bins without walkers are left out."""
+        """Everything as text; bins without walkers are left out.
+
+        Returns:
+            JSON.
+        """
         filled = np.flatnonzero(self.counts.any(axis=0))
         kept = {k: getattr(self, k) for k in _ADDED[:5]}
         kept |= {"step": self.step, "bias_correction": self.bias_correction}
@@ -134,7 +110,14 @@ class EscapeStatistics(Estimates):
 
     @classmethod
     def from_json(cls, text: str) -> EscapeStatistics:
-        """The statistics that :meth:`to_json` wrote."""
+        """The statistics that :meth:`to_json` wrote.
+
+        Args:
+            text: JSON.
+
+        Returns:
+            The statistics.
+        """
         kept = json.loads(text)
         filled = kept.pop("bins")
         for name in ("counts", "sums"):
@@ -175,6 +158,9 @@ def tally(
         status: how each ended, shape (walkers,); 0 for one that runs.
         step: the time step dt.
         bias_correction: in words.
+
+    Returns:
+        The statistics.
     """
     gone, lost = status == ESCAPED, status == DIVERGED
     counts, sums = np.zeros((2, 2, _BINS), np.int64)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
+import sys
+import tempfile
 from collections.abc import Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
+from ddt_utils import _checks, _files
+from ddt_utils.simulate.cpu import processors
 from ddt_utils.simulate.problem import Problem, check_ensemble
 from ddt_utils.simulate.run import Run
 from ddt_utils.simulate.statistics import EscapeStatistics
@@ -32,9 +38,10 @@ def sweep(
     Args:
         problems: the cells of the sweep, a :class:`Problem` for each key.
         walkers: how many for each problem.
-        seed: any integer, the same for all cells: walker i has the same random numbers in each, so
-            the errors of similar cells are correlated. Differences are the sharper for it; a fit
-            across cells that assumes independence needs a seed, and so a sweep, for each.
+        seed: a whole number from 0 to 2⁶⁴ − 1, the same for all cells: walker i has the same random
+            numbers in each, so the errors of similar cells are correlated. Differences are the
+            sharper for it; a fit across cells that assumes independence needs a seed, and so a
+            sweep, for each.
         shard: how many walkers make one task.
         folder: where finished cells are kept, one small file each; a repeated sweep computes only
             what is missing there. Without it nothing is kept.
@@ -48,6 +55,7 @@ def sweep(
 
     Raises:
         ValueError: a bad argument, a damaged file, or whatever the simulation of a cell raises.
+        RuntimeError: the calling script cannot be imported by the worker processes.
         ImportError: Dask is not installed.
 
     Example:
@@ -59,8 +67,16 @@ def sweep(
     """
     from tqdm import tqdm
 
-    check_ensemble(walkers=walkers, seed=seed)
-    check_ensemble(walkers=shard, seed=seed)
+    if not isinstance(problems, Mapping) or any(
+        not isinstance(problem, Problem) for problem in problems.values()
+    ):
+        raise ValueError(
+            "problems must be a dictionary with a Problem for each key, got "
+            f"{type(problems).__name__}; write "
+            "{key: Problem(...) for key in ...}"
+        )
+    walkers, seed = check_ensemble(walkers=walkers, seed=seed)
+    shard = _checks.whole("shard", shard, least=1, remedy="it is a number of walkers")
     files = {
         key: _file(folder, problem, walkers, seed) for key, problem in problems.items() if folder
     }
@@ -91,7 +107,7 @@ def _compute(cluster, missing, parts, seed, found, files, bar):
             task.release()
             left[key] -= 1
             if not left[key] and key in files:
-                _keep(files[key], found[key])
+                _files.write(files[key], found[key].to_json())
             bar.update()
     finally:
         cluster.cancel(list(tasks))
@@ -119,29 +135,48 @@ def _cluster(client):
         def setup(self, worker):
             logging.getLogger("distributed").setLevel(logging.CRITICAL)
 
+    _require_importable()
     options = dict(dashboard_address=":0", silence_logs=logging.CRITICAL)
-    options |= dict(n_workers=os.cpu_count(), threads_per_worker=1)
-    with LocalCluster(**options) as workers, Client(workers, set_as_default=False) as local:
+    options |= dict(n_workers=processors(), threads_per_worker=1)
+    with (
+        tempfile.TemporaryDirectory(prefix="ddt_sweep_", ignore_cleanup_errors=True) as folder,
+        LocalCluster(**options, local_directory=folder) as workers,
+        Client(workers, set_as_default=False) as local,
+    ):
         local.register_plugin(Quiet())
         yield local
 
 
+@lru_cache(maxsize=1)
+def _require_importable():
+    """Refuse a script that would start the sweep again in every worker that imports it.
+
+    A process that is just starting and comes here is such a worker: it ends without a word.
+    """
+    script = sys.modules["__main__"]
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        os._exit(1)
+    if not hasattr(script, "__file__") or getattr(script, "__spec__", None) is not None:
+        return  # a notebook, or a module
+    trial = multiprocessing.get_context("spawn").Process(target=os.getpid)
+    trial.start()
+    trial.join()
+    if trial.exitcode:
+        raise RuntimeError(
+            "a sweep starts worker processes, which import the calling script, and that failed "
+            f"for {script.__file__}; put the script into a file, and the call under "
+            'if __name__ == "__main__":'
+        )
+
+
 def _file(folder, problem: Problem, walkers, seed) -> Path:
     """The file of a cell, named by all that decides its numbers."""
-    return Path(folder) / f"{problem.digest()}-{walkers}-{seed % 2**64}.json"
+    return Path(folder) / f"{problem.digest()}-{walkers}-{seed}.json"
 
 
 def _read(file: Path) -> EscapeStatistics:
+    remedy = "delete it to compute the cell again"
     try:
         return EscapeStatistics.from_json(file.read_text(encoding="utf-8"))
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{file} is damaged ({error}); delete it to compute the cell again"
-        ) from error
-
-
-def _keep(file: Path, statistics: EscapeStatistics) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f"{file.name}.{os.getpid()}.part")
-    part.write_text(statistics.to_json(), encoding="utf-8")
-    os.replace(part, file)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(_files.damaged(file, error, remedy)) from error

@@ -27,14 +27,28 @@ class Writer:
         self.lines, self.parameters, self._known = [], [], {}
 
     def line(self, text: str) -> str:
-        """The variable that holds ``text``; the same text is worked out once."""
+        """Keep the value of a text.
+
+        Args:
+            text: an expression of the generated code.
+
+        Returns:
+            The variable that holds it; the same text is worked out once.
+        """
         if text not in self._known:
             self._known[text] = f"v{len(self._known)}"
             self.lines.append(f"{self._known[text]} = {text}")
         return self._known[text]
 
     def number(self, value) -> str:
-        """The parameter that holds a constant."""
+        """Keep a constant.
+
+        Args:
+            value: a SymPy expression of constants, or a number.
+
+        Returns:
+            The parameter that holds it.
+        """
         value = float(sp.sympify(value).xreplace(self.constants))
         if value not in self.parameters:
             self.parameters.append(value)
@@ -44,6 +58,12 @@ class Writer:
         """Hand over the statements so far and go on with other values of the symbols.
 
         What was worked out from the old values is forgotten: its names stay taken.
+
+        Args:
+            names: the variable of the generated code that holds each symbol from now on.
+
+        Returns:
+            The statements, one a line.
         """
         lines, self.lines = self.lines, []
         self._known = {f"taken {i}": name for i, name in enumerate(self._known.values())}
@@ -51,7 +71,13 @@ class Writer:
         return lines
 
     def write(self, e: sp.Expr) -> str:
-        """Statements for an expression; returns the variable with its value.
+        """Statements for an expression.
+
+        Args:
+            e: the expression.
+
+        Returns:
+            The variable with its value.
 
         Raises:
             ValueError: the expression uses a function that has no generated form.
@@ -102,6 +128,12 @@ class Writer:
 
     def condition(self, c) -> str:
         """A boolean expression of the generated code for a SymPy condition.
+
+        Args:
+            c: the condition.
+
+        Returns:
+            Its text.
 
         Raises:
             ValueError: it is no combination of <, <=, >, >= by And and Or.
@@ -161,7 +193,10 @@ class Writer:
         base = self.write(e.base)
         if not (2 * e.exp).is_Integer:  # a real power, of a positive number only
             logarithm = self.line(f"select({base} > zero, log({base}), nan)")
-            return self.line(f"exp(mul({self.write(e.exp)}, {logarithm}))")
+            power = self.line(f"exp(mul({self.write(e.exp)}, {logarithm}))")
+            if not (e.exp.is_number and e.exp.is_positive):
+                return power
+            return self.line(f"select({base} == zero, zero, {power})")
         whole = int(sp.floor(abs(e.exp)))
         result = self.line(f"root({base})") if abs(e.exp) != whole else None
         while whole:

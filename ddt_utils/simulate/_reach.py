@@ -1,0 +1,168 @@
+r"""Is what is asked of walkers within their reach? The checks of a problem beside its numbers."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import sympy as sp
+
+_HOPELESS = 60.0  # barriers over D, on the way to the exit: e⁶⁰ units of time or so
+_HALVINGS = 40  # of an interval in which D changes, before the change counts as a jump
+
+
+def check_distance(problem) -> None:
+    """Refuse a start so near the exit that moving it by a constant is no correction.
+
+    A Gaussian walk passes a far interface by 0.5826 step lengths on average, and one next to it by
+    up to 0.7071. The difference falls like exp(-√(2π) distance), with the first zeros of
+    1 − exp(λ²/2) beside 0: the mean time of a walker that starts at the moved exit is 21 % too
+    long, of one that starts two step lengths from the exit 0.3 % at most.
+
+    Args:
+        problem: with an exit and the barrier shift.
+
+    Raises:
+        ValueError: the start lies within two step lengths.
+    """
+    n, start = problem.landscape.dimension, np.array(problem.start)
+    values, vectors = np.linalg.eigh(problem.noise.diffusion(problem.landscape, *start))
+    length = np.sqrt(2 * problem.step * np.maximum(values, 0))
+    ways = np.vstack([np.eye(n), np.random.default_rng(0).standard_normal((32, n))])
+    ways = (ways / np.linalg.norm(ways, axis=1)[:, None] * length) @ vectors.T
+    near = start + np.multiply.outer([-2, -1.5, -1, -0.5, 0.5, 1, 1.5, 2], ways)
+    if np.any(_outside(problem)(*np.moveaxis(near, -1, 0))):
+        raise ValueError(
+            "start must lie two step lengths √(2 D dt) from the exit, or more, for the exit to be "
+            f"moved towards the walker by 0.58 of one, got {start.tolist()} with step lengths "
+            f"{[float(f'{v:.3g}') for v in length]} for {problem.exit}; take a smaller step, or "
+            "barrier_shift=False for the discrete walk"
+        )
+
+
+def check_curvature(problem) -> None:
+    """Refuse a step of a diffusion that jumps over the bottom of the valley.
+
+    In a parabola of curvature h Euler's steps rest with the variance D/h / (1 − h dt/2).
+
+    Args:
+        problem: one whose step approximates continuous time.
+
+    Raises:
+        ValueError: h dt > 1 for the largest curvature at the start.
+    """
+    with np.errstate(all="ignore"):
+        hessian = problem.landscape.hessian(*problem.start)
+    largest = np.max(np.linalg.eigvalsh(hessian)) if np.all(np.isfinite(hessian)) else 0.0
+    if problem.step * largest > 1:
+        raise ValueError(
+            "the step of a diffusion must be well below one over the curvature, got step "
+            f"{problem.step:g} and curvature {largest:.3g} at the start; take a smaller step, or "
+            "rule=sgd if the step itself is what happens"
+        )
+
+
+def check_way(problem) -> None:
+    """Refuse an exit that no walker will see, in one dimension.
+
+    Args:
+        problem: in one dimension, without ``max_time``.
+
+    Raises:
+        ValueError: the exit is nowhere within the bound; on the way to it D vanishes, or the
+            barrier ∫L′/D dx is hopelessly high.
+    """
+    (start,), frame = problem.start, problem.frame
+    ways, remedy = [], "check its sign, use more noise, or set max_time"
+    low, high = problem.landscape.box[0]
+    even = np.linspace(0, 1, 20_001)
+    far = np.union1d((high - low) * even, 2 * frame.scale[0] * problem.bound * even)
+    for side in (-1, 1):
+        x = start + side * far
+        x = x[np.abs(x - frame.origin[0]) <= frame.scale[0] * problem.bound]
+        out = np.broadcast_to(_outside(problem)(x), x.shape)
+        if out.any():
+            ways.append(x[: np.argmax(out)])  # up to the last place inside
+    if not ways:
+        raise ValueError(
+            f"exit must be within reach, got {problem.exit}, which no place within "
+            f"{problem.bound:g} of the centre satisfies; {remedy}"
+        )
+    if problem._step.physical:
+        return  # one long step may lead anywhere
+    gates = [place for _, place in problem.noise.gates(problem.landscape)]
+    blocked = [[g for g in gates if min(w[0], w[-1]) < g < max(w[0], w[-1])] for w in ways]
+    uphill = [
+        [g for g in found if _uphill(problem, g, w)] for found, w in zip(blocked, ways, strict=True)
+    ]
+    if all(uphill):
+        raise ValueError(
+            f"D must not vanish where walkers climb, got D = 0 at {uphill[0][0]:.4g} on the way to "
+            f"{problem.exit}: in continuous time none passes, and a step does by luck, after some "
+            "10¹⁰ of them; give HessianNoise a floor, or a max_time"
+        )
+    if min(_barrier(problem, way) for way in ways) > _HOPELESS:
+        raise ValueError(
+            f"exit must be within reach, got {problem.exit} behind a barrier of more than "
+            f"{_HOPELESS:.0f} D; {remedy}"
+        )
+
+
+def _uphill(problem, place, way):
+    return float(problem.landscape.derivative(place)) * np.sign(way[-1] - way[0]) > 0
+
+
+def _barrier(problem, way):
+    """The largest climb of ∫L′/D on the way, as far as both are known."""
+    with np.errstate(all="ignore"):
+        drift = problem.landscape.derivative(way)
+        noise = problem.landscape.evaluate(
+            tuple(problem.noise.diffusion_matrix(problem.landscape)), way
+        )[..., 0]
+        slope = drift / noise
+    slope = np.where(np.isfinite(slope), slope, 0)
+    climb = np.concatenate([[0], np.cumsum((slope[1:] + slope[:-1]) / 2 * np.diff(way))])
+    return np.max(climb - np.minimum.accumulate(climb))
+
+
+def _outside(problem):
+    return sp.lambdify(problem.landscape.variables, problem.exit, "numpy")
+
+
+@lru_cache(maxsize=256)
+def jumps(landscape, noise) -> bool:
+    """Does D jump on a line through the box?
+
+    Args:
+        landscape: the loss.
+        noise: what drives the walkers.
+
+    Returns:
+        Whether an entry of D changes within intervals as narrow as can be told apart.
+    """
+    entries = tuple(noise.diffusion_matrix(landscape))
+    if not any(e.atoms(sp.Piecewise, sp.Heaviside, sp.sign, sp.floor) for e in entries):
+        return False
+    rng, n = np.random.default_rng(0), landscape.dimension
+    low, high = np.transpose(landscape.box)
+    ends = rng.uniform(low, high, (2, 32, n)) if n > 1 else np.array([[low], [high]])
+
+    def diffusion(t):
+        place = ends[0] + (ends[1] - ends[0]) * t[..., None]
+        return landscape.evaluate(entries, *np.moveaxis(place, -1, 0))
+
+    t = np.linspace(0, 1, 1001)[:, None] * np.ones(ends.shape[1])
+    values = diffusion(t)
+    scale = np.max(np.abs(values))
+    change = np.max(np.abs(np.diff(values, axis=0)), axis=-1)
+    left, line = np.nonzero(change > 1e-6 * scale)
+    first = change[left, line]
+    a, b = t[left, line], t[left + 1, line]
+    ends = ends[:, line]
+    for _ in range(_HALVINGS):
+        middle = (a + b) / 2
+        at = [diffusion(u) for u in (a, middle, b)]
+        lower = np.max(np.abs(at[1] - at[0]), -1) > np.max(np.abs(at[2] - at[1]), -1)
+        a, b = np.where(lower, a, middle), np.where(lower, middle, b)
+    last = np.max(np.abs(diffusion(b) - diffusion(a)), -1)
+    return bool(np.any(last > 1e-3 * first))
