@@ -26,6 +26,7 @@ from ddt_utils.noise import (
 from ddt_utils.simulate import (
     Problem,
     Run,
+    Step,
     cache,
     cpu,
     ensemble,
@@ -177,13 +178,17 @@ def test_any_coordinate_beyond_the_bound_diverges(axis):
         assert np.all(run.times == (19 if status == ESCAPED else 20))
 
 
-def test_a_step_that_is_not_a_number_at_the_start_is_refused():
+def test_a_step_that_is_not_a_number_is_refused_at_the_start_and_diverges_later():
     noise = StateDependentNoise(sp.exp(sp.log(x) ** 2))
-    well = Landscape(x**2, (x,), name="test", box=((-2, 2),))
-    with pytest.raises(ValueError, match=r"first step from \[-1.0\] must be a number.*nan"):
-        ensemble(well, noise, start=-1, step=0.1, times=[1], walkers=5, seed=0)
+    well = Landscape(x**2, (x,), name="test", box=((0.05, 2),))
     with pytest.raises(ValueError, match="[1-5] of 5 diverged"):
         ensemble(well, noise, start=0.1, step=0.1, times=[20], walkers=5, seed=0)
+
+    def rule(landscape, noise, dt):
+        return Step((x,), (x + dt * sp.log(x - 1),), physical=True)
+
+    with pytest.raises(ValueError, match=r"first step from \[0.5\] must be a number.*nan"):
+        ensemble(well, SILENT, start=0.5, step=0.1, times=[1], walkers=5, seed=0, rule=rule)
 
 
 def test_the_shift_is_towards_the_walker_for_every_interface():
