@@ -37,7 +37,7 @@ PREFACTORS = (
     "test_theory.py::"
     "test_the_prefactor_of_each_convention_is_what_quadrature_tends_to[curvatures{}-{}]"
 )
-DRIFT = "    for i, (x, slope) in enumerate(zip(landscape.variables, slopes, strict=True)):\n"
+DRIFT = "        update.append(sp.Add(x, -dt * slope, *kicks))\n"
 CONTRACTED = (
     "a, b, c = arguments\n        flags = ['contract']\n"
     "        return builder.fadd(builder.fmul(a, b, flags=flags), c, flags=flags)"
@@ -94,7 +94,7 @@ MISTAKES = {
     "walkers in the isothermal convention": (
         "simulate/rules.py",
         DRIFT,
-        DRIFT + "        slope -= sp.diff(noise.diffusion_matrix(landscape)[i, i], x)\n",
+        "        slope -= sp.diff(noise.diffusion_matrix(landscape)[i, i], x)\n" + DRIFT,
         "test_simulate.py::test_state_dependent_noise_is_in_the_ito_convention",
         "test_stationary.py::test_state_dependent_noise_ends_in_the_density_of_ito",
     ),
@@ -245,14 +245,14 @@ MISTAKES = {
         "test_simulate.py::test_a_walker_keeps_its_stream_when_others_are_added_and_seeds_differ",
     ),
     "walkers that stayed counted as if they had escaped": (
-        "escape.py",
+        "_estimates.py",
         "self.total_time / self.escaped)",
         "self.total_time / self.walkers)",
         "test_escape.py::test_the_walkers_that_stayed_are_not_left_out",
         "test_escape.py::test_a_simulation_that_ended_early_still_gives_the_rate",
     ),
     "the error of a sample where walkers stayed": (
-        "escape.py",
+        "_estimates.py",
         CENSORED_ERROR,
         "",
         "test_escape.py::test_with_censoring_mean_and_error_are_those_of_the_likelihood",
@@ -409,7 +409,7 @@ SLIPS = {
         ),
         ("stated = (label - pi_z) * (1 - 2 * pi_z)", "stated = (label - pi_z) * (1 - pi_z)"),
         ("(free, False)", "(free, True)"),  # a loss without the symmetry
-        ("(lam_ - kap)", "(lam_ + kap)"),
+        ("(lam_ - nu_)", "(lam_ + nu_)"),
     ],
     "theory/white-noise": [
         ('"variance": 2 * eta * D}', '"variance": eta * D}'),
