@@ -98,7 +98,7 @@ def gaussian_mixture(
     remedy = "a simplex of k corners needs k − 1 dimensions"
     classes = _checks.whole("classes", classes, least=2, most=features + 1, remedy=remedy)
     separation = _checks.number("separation", separation, least=0)
-    draw = streams.stream(seed, "data")
+    draw = streams.samples(seed)
     targets = draw.integers(classes, size=samples)
     inputs = draw.standard_normal((samples, features))
     inputs[:, : classes - 1] += separation / 2**0.5 * helmert(classes).T[targets]
@@ -125,7 +125,7 @@ def teacher_logistic(
         The set.
     """
     strength = _checks.number("strength", strength, least=0)
-    draw = streams.stream(seed, "data")
+    draw = streams.samples(seed)
     inputs, weights = _teacher(samples, features, correlation, draw)
     weights = strength * weights
     targets = draw.random(samples) < 1 / (1 + np.exp(-inputs @ weights))
@@ -155,7 +155,7 @@ def teacher_regression(
         ValueError: fewer than two samples, no features, or a correlation not between −1 and 1.
     """
     noise = _checks.number("noise", noise, least=0)
-    draw = streams.stream(seed, "data")
+    draw = streams.samples(seed)
     inputs, weights = _teacher(samples, features, correlation, draw)
     targets = inputs @ weights + noise * draw.standard_normal(samples)
     return Dataset("regression teacher", inputs, targets, (), "generated", weights)
@@ -208,7 +208,7 @@ def signals(
     samples, length = _counts(samples, _checks.whole("length", length, least=20))
     shift = _checks.number("shift", shift, least=0, most=1)
     noise = _checks.number("noise", noise, least=0)
-    draw = streams.stream(seed, "data")
+    draw = streams.samples(seed)
     targets = draw.integers(classes, size=samples)[:, None]
     width = 3 * length / 5
     begin = (length - width) * (0.5 + shift * draw.uniform(-0.5, 0.5, (samples, 1)))

@@ -18,7 +18,6 @@ from ddt_utils import _checks
 PURPOSES = {
     "training": 0,  # the minibatches and the noise of a replica, by blocks of iterations
     "initial": 1,  # the parameters at which a replica begins
-    "data": 2,  # generated samples
     "split": 3,  # which samples belong to which part of a set
     "probes": 4,  # the random vectors of a trace or of a spectral density
     "lanczos": 5,  # the first vector of an iteration
@@ -43,8 +42,8 @@ def stream(seed: int, purpose: str, index: int = 0, block: int = 0) -> np.random
 
     Example:
         >>> from ddt_utils import streams
-        >>> streams.stream(7, "data").integers(100, size=3)
-        array([31, 95, 75])
+        >>> streams.stream(7, "split").integers(100, size=3)
+        array([52, 27,  7])
     """
     purpose = _checks.choice("purpose", purpose, tuple(PURPOSES))
     index, block = (
@@ -54,3 +53,18 @@ def stream(seed: int, purpose: str, index: int = 0, block: int = 0) -> np.random
     key = np.array([_checks.seed(seed), index], dtype=np.uint64)
     counter = np.array([0, 0, block, PURPOSES[purpose]], dtype=np.uint64)
     return np.random.Generator(np.random.Philox(key=key, counter=counter))
+
+
+def samples(seed: int) -> np.random.Generator:
+    """The random numbers of a generated data set: NumPy's default generator, PCG64.
+
+    A set is part of what is measured, so the set of a seed stays what it is while the streams of
+    everything that is done with it are keyed by purpose. PCG64 shares no stream with Philox.
+
+    Args:
+        seed: a whole number from 0 to 2⁶⁴ − 1.
+
+    Returns:
+        A generator at the beginning of the set.
+    """
+    return np.random.default_rng(_checks.seed(seed))

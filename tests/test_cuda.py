@@ -14,7 +14,7 @@ from numba import njit, types
 
 from ddt_utils import catalog, noise, simulate
 from ddt_utils.landscape import Landscape
-from ddt_utils.simulate import cuda, program, soft
+from ddt_utils.simulate import cache, cuda, soft
 
 x, y = sp.symbols("x y", real=True)
 TILTS = ((0.6, 0.1), (-0.5, -0.2), (0.3, 0.15), (-0.4, -0.05))
@@ -170,7 +170,7 @@ def operations(source, **options):
     original = nvvm.compile_ir
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nvvm, "compile_ir", lambda code, **given: original(code, **given | options))
-        kernel = program.load(source).advance.py_func
+        kernel = cache.load(source).advance.py_func
         ptx = compile_ptx(kernel, signature, cc=(9, 0))[0]
     found = re.findall(r"\b(fma|mul|add|sub|div|sqrt)((?:\.\w+)*)\.f32", ptx)
     assert not any("ftz" in how or "approx" in how for _, how in found)

@@ -285,9 +285,7 @@ def test_too_few_escapes_and_bad_arguments_are_named():
     with pytest.raises(ValueError, match="hidden by censoring"):
         kept.quantile(0.9)
     for wrong in (0, 1, -0.5, 2):
-        with pytest.raises(
-            ValueError, match="probability must be a finite real number, above 0, below 1"
-        ):
+        with pytest.raises(ValueError, match="probability must be .* above 0, below 1"):
             kept.quantile(wrong)
     with pytest.raises(ValueError, match="level must be a finite real number, above 0, below 1"):
         kept.interval(1.5)

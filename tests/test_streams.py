@@ -14,10 +14,10 @@ def test_a_stream_is_philox_at_its_key_and_counter():
     words = dict(key=[11, 5], counter=[0, 0, 3, streams.PURPOSES["probes"]])
     truth = np.random.Generator(np.random.Philox(**words)).random(7)
     np.testing.assert_array_equal(streams.stream(11, "probes", 5, 3).random(7), truth)
-    top = streams.stream(2**64 - 1, "data", 2**64 - 1)
+    top = streams.stream(2**64 - 1, "split", 2**64 - 1)
     state = top.bit_generator.state["state"]
     assert state["key"].tolist() == [2**64 - 1] * 2
-    assert state["counter"].tolist() == [0, 0, 0, streams.PURPOSES["data"]]
+    assert state["counter"].tolist() == [0, 0, 0, streams.PURPOSES["split"]]
 
 
 def test_training_keeps_the_counter_that_it_always_had():
@@ -79,9 +79,9 @@ def test_every_seed_is_checked_by_the_same_law(draw, seed):
     "words, message",
     [
         ((1, "trainig"), "purpose must be one of 'training'"),
-        ((1, "data", -1), "index must be a whole number, 0 or more"),
-        ((1, "data", 2**64), "index must be a whole number"),
-        ((1, "data", 0, 1.5), "block must be a whole number"),
+        ((1, "split", -1), "index must be a whole number, 0 or more"),
+        ((1, "split", 2**64), "index must be a whole number"),
+        ((1, "split", 0, 1.5), "block must be a whole number"),
     ],
 )
 def test_errors(words, message):

@@ -170,9 +170,9 @@ def test_an_error_in_a_shard_arrives_and_the_rest_is_cancelled(processes, tmp_pa
 
 def test_bad_arguments_are_named(threads):
     for changes, message in (
-        (dict(walkers=0), "walkers must be a positive integer, got 0"),
+        (dict(walkers=0), "walkers must be a whole number, 1 or more, got 0"),
         (dict(shard=0), "got 0"),
-        (dict(seed="one"), "seed must be an integer, got 'one'"),
+        (dict(seed="one"), "seed must be a whole number from 0 .* got 'one'"),
     ):
         with pytest.raises(ValueError, match=message):
             swept(threads, **changes)
