@@ -1,8 +1,8 @@
 """The classic mistakes, made on purpose: the project's checks must notice every one.
 
 A mistake in the package is made in a copy, and named tests are run on that copy; all of them must
-fail, by their assertions. A slip in a derivation is made in a chapter's cell, in the state that the
-cells before it have left. Notebooks and pages have their own: test_stale, test_unfit.
+fail, by their assertions. A slip in a derivation is made in a chapter's cell, in the state that
+those cells have left on which it depends. Notebooks and pages: test_stale and test_unfit.
 """
 
 import linecache
@@ -19,7 +19,7 @@ import notebooks
 import pytest
 from matplotlib import pyplot as plt
 
-from tests.mutate import bare, mutated
+from tests.mutate import bare, mutated, needed
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -624,7 +624,8 @@ def derivations():
                 mutated("\n".join(cells), right, wrong)
                 (place,) = [i for i, cell in enumerate(cells) if right in cell]
                 where.setdefault(place, []).append((right, wrong))
-            for i, cell in enumerate(cells[: max(where) + 1]):
+            for i in needed(cells, where):
+                cell = cells[i]
                 for right, wrong in where.get(i, []):
                     error = None
                     try:
