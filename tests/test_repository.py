@@ -59,6 +59,12 @@ def test_no_file_names_a_machine():
         assert not found, f"{name}: {found[0]}"
 
 
+def test_no_file_holds_a_conflict():
+    for name in TEXTS:
+        found = re.search(r"(?m)^(<{7}|>{7}) \S", (ROOT / name).read_text(encoding="utf-8"))
+        assert not found, f"{name}: a conflict that nobody resolved"
+
+
 def test_vendored_assets_are_what_they_were():
     listed = (ROOT / "book" / "_static" / "vendored.sha256").read_text().splitlines()
     assert len(listed) >= 15
