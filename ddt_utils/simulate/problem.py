@@ -71,7 +71,8 @@ class Problem:
                 f"a walker lives in 1 to 16 dimensions, {self.landscape.name} has "
                 f"{self.landscape.dimension}"
             )
-        object.__setattr__(self, "start", tuple(checked_start(self.landscape, self.start)))
+        place = checked_start(self.landscape, self.start).tolist()
+        object.__setattr__(self, "start", tuple(place))
         self.noise.check(self.landscape)
         if self.exit is not None:
             object.__setattr__(self, "exit", self.landscape.exit_condition(self.exit))
