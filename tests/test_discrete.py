@@ -1,5 +1,7 @@
 """The discrete walker's exact results against closed forms, mpmath and the walkers themselves."""
 
+import itertools
+
 import mpmath as mp
 import numpy as np
 import pytest
@@ -116,7 +118,7 @@ def test_what_is_mirrored_takes_as_long():
         (dict(step=0), "step must be positive"),
         (dict(noise=HessianNoise(0.2, 1)), "its learning rate, got step 0.1 and a noise with 0.2"),
         (dict(landscape=catalog.mueller_brown()), "needs one dimension"),
-        (dict(noise=StateDependentNoise(x)), "D must not be negative"),
+        (dict(noise=StateDependentNoise(x)), "no negative eigenvalue"),
     ],
 )
 def test_errors(change, message):
@@ -136,43 +138,48 @@ def test_what_cannot_be_settled_is_refused():
         discrete.stationary_density(VALLEY, WhiteNoise(0.1), np.array([0.0]), step=0.7)
 
 
-def by_trapezoids(loss, diffusion, step, start, low, high, count):
-    """T on equidistant nodes, the density of a step as it stands: another rule, another grid."""
+def by_midpoints(loss, diffusion, step, start, stops, count):
+    """T at the middles of equal cells between two stops each: another rule, another grid.
+
+    L′ or D may jump at a stop, and T with them, which would cost the rule its second order.
+    """
     drift = sp.lambdify(x, -sp.diff(loss, x))
-    places = np.linspace(low, high, count)
-    weight = np.full(count, places[1] - places[0])
-    weight[[0, -1]] /= 2
+    edges = [np.linspace(a, b, count + 1) for a, b in itertools.pairwise(stops)]
+    places = np.concatenate([(e[1:] + e[:-1]) / 2 for e in edges])
+    weight = np.concatenate([np.diff(e) for e in edges])
 
     def rows(z):
         width = np.sqrt(2 * step * np.broadcast_to(sp.lambdify(x, diffusion)(z), z.shape))[:, None]
         away = (places - (z + step * drift(z))[:, None]) / width
         return weight * np.exp(-(away**2) / 2) / np.sqrt(2 * np.pi) / width
 
-    times = np.linalg.solve(np.eye(count) - rows(places), np.full(count, step))
+    times = np.linalg.solve(np.eye(places.size) - rows(places), np.full(places.size, step))
     return step + (rows(np.array([start])) @ times)[0]
 
 
 @pytest.mark.parametrize(
-    "loss, diffusion",
+    "loss, diffusion, cut",
     [
-        (x**4 / 4 - x**2 / 2 + x / 9, (2 + sp.sin(3 * x)) / 9),
-        (sp.Abs(x + sp.Rational(1, 4)) / 3 + x**2 / 5, sp.Rational(3, 10)),
+        (x**4 / 4 - x**2 / 2 + x / 9, (2 + sp.sin(3 * x)) / 9, 0.2),
+        (sp.Abs(x + sp.Rational(1, 4)) / 3 + x**2 / 5, sp.Rational(3, 10), -0.25),
         (
             x**2 / 3,
             sp.Piecewise((sp.Rational(2, 5), x < sp.Rational(1, 8)), (sp.Rational(1, 9), True)),
+            0.125,
         ),
     ],
 )
-def test_against_another_rule_on_another_grid(loss, diffusion):
-    """Smooth, a kink in L, a jump of D; the rule of trapezoids, extrapolated."""
+def test_against_another_rule_on_another_grid(loss, diffusion, cut):
+    """Smooth, a kink in L, a jump of D; the rule of midpoints on either side, extrapolated."""
     step, start, low, high = 0.07, -0.35, -1.3, 0.85
-    coarse, fine = (by_trapezoids(loss, diffusion, step, start, low, high, n) for n in (601, 1201))
+    stops = low, cut, high
+    coarse, fine = (by_midpoints(loss, diffusion, step, start, stops, n) for n in (150, 300))
     found = discrete.mean_first_passage_time(
         Landscape(loss, (x,), name="test", box=((-2, 2),)), StateDependentNoise(diffusion),
         step=step, start=start, lower=low, upper=high,
     )  # fmt: skip
     error = abs(fine - coarse)
-    assert abs(found - (4 * fine - coarse) / 3) < 2 * error + 1e-9 * fine
+    assert abs(found - (4 * fine - coarse) / 3) < 1e-2 * error
     assert error < 1e-3 * fine
 
 
@@ -232,8 +239,8 @@ def test_a_spike_narrower_than_a_kick_is_seen(depth):
     bowl = Landscape(x**2 / 2, (x,), name="bowl", box=((-3, 3),))
     found = discrete.mean_first_passage_time(spiked, noise, **options)
     plain = discrete.mean_first_passage_time(bowl, noise, **options)
-    coarse = by_trapezoids(loss, sp.Rational(1, 5), 0.05, -0.1, -0.4, 0.6, 1401)
-    finer = by_trapezoids(loss, sp.Rational(1, 5), 0.05, -0.1, -0.4, 0.6, 2101)
+    coarse = by_midpoints(loss, sp.Rational(1, 5), 0.05, -0.1, (-0.4, 0.6), 1400)
+    finer = by_midpoints(loss, sp.Rational(1, 5), 0.05, -0.1, (-0.4, 0.6), 2100)
     assert abs(found / plain - 1) > 5e-4
     assert abs(found / finer - 1) < max(2e-5, 2 * abs(coarse / finer - 1))
 
