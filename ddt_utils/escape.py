@@ -50,6 +50,7 @@ class EscapeTimes(Estimates):
     bias_correction: str
 
     def __post_init__(self):
+        """Check the arguments."""
         times = np.asarray(self.times, dtype=float)
         if times.ndim != 1 or len(times) == 0:
             raise ValueError(

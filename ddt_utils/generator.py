@@ -9,7 +9,7 @@ nodes it is taken as constant (Scharfetter and Gummel, IEEE Transactions on Elec
 1969). So probability is conserved, no density turns negative, and for constant D the stationary
 density is exp(−L/D) at the nodes. What is computed converges as the square of the spacing, also
 where L has a kink or D jumps (a jump oblique to the grid: as the spacing). A full D is split into
-three directions with positive weights (:mod:`ddt_utils._grid`), so all of this holds for it too.
+three directions with positive weights (``_grid``), so all of this holds for it too.
 
 This room shares nothing with the quadrature of :mod:`ddt_utils.exact` or the walkers of
 :mod:`ddt_utils.simulate`; each is a check of the others.

@@ -168,7 +168,8 @@ class Landscape:
             coordinates: as for :meth:`value`.
 
         Returns:
-            Shape (..., n, n), float64; infinite or NaN where a curvature is (|x|^(4/3) at 0).
+            Shape (..., n, n), float64; infinite or NaN where a curvature is, as for
+            ``abs(x)**(4/3)`` at 0.
         """
         flat = self.evaluate(tuple(self.hessian_expression), *coordinates)
         return flat.reshape(flat.shape[:-1] + (self.dimension, self.dimension))

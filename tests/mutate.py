@@ -1,6 +1,11 @@
-"""How a mistake is made on purpose, and a pytest that sees nothing else."""
+"""How a mistake is made on purpose, what must run before it, and a pytest for it alone."""
 
+import ast
 import os
+import symtable
+from dataclasses import dataclass, field
+
+CHANGING = {"append", "extend", "update", "add", "setdefault", "pop", "insert", "remove", "clear"}
 
 
 def mutated(text, old, new):
@@ -13,3 +18,67 @@ def bare():
     """The environment for a pytest of its own, without options or plugins from outside."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
     return kept | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+
+
+@dataclass
+class Names:
+    """What a cell has to do with names: those it sets for sure, changes, uses, and uses later."""
+
+    sets: set = field(default_factory=set)
+    changes: set = field(default_factory=set)
+    uses: set = field(default_factory=set)
+    later: set = field(default_factory=set)
+
+
+def names_of(source):
+    """The names of a cell, so that nothing that decides its outcome is left out."""
+    names = Names()
+    for node in ast.parse(source).body:
+        table = symtable.symtable(ast.unparse(node), "cell", "exec")
+        symbols = table.get_symbols()
+        names.later |= _globals(table)
+        used = {s.get_name() for s in symbols if s.is_referenced()} | _globals(table)
+        names.uses |= used - names.sets  # set in this cell, it comes from no other
+        names.changes |= {
+            s.get_name() for s in symbols if s.is_assigned() or s.is_imported() or s.is_namespace()
+        }
+        for part in ast.walk(node):
+            if isinstance(part, (ast.Subscript, ast.Attribute)):
+                if not isinstance(part.ctx, ast.Load) or getattr(part, "attr", "") in CHANGING:
+                    names.changes.add(_base(part))
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        whole = [t for target in targets for t in getattr(target, "elts", [target])]
+        names.sets |= {t.id for t in whole if isinstance(t, ast.Name)}
+        if isinstance(node, ast.FunctionDef):
+            names.sets.add(node.name)
+    return names
+
+
+def _globals(table):
+    """The names that functions, lambdas and comprehensions take from outside."""
+    found = set()
+    for inner in table.get_children():
+        found |= {s.get_name() for s in inner.get_symbols() if s.is_global() and s.is_referenced()}
+        found |= _globals(inner)
+    return found
+
+
+def _base(node):
+    while isinstance(node, (ast.Subscript, ast.Attribute, ast.Call)):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def needed(cells, wanted):
+    """The places of those cells on which the wanted ones depend, themselves included, in order."""
+    names, kept = [names_of(cell) for cell in cells], set(wanted)
+    while True:
+        later = set().union(*(names[i].later for i in kept))
+        live, found = set(later), set()
+        for i in reversed(range(max(wanted) + 1)):
+            if i in wanted or names[i].changes & live:
+                found.add(i)
+                live = (live - names[i].sets) | names[i].uses | later
+        if found <= kept:
+            return sorted(kept)
+        kept |= found

@@ -163,6 +163,28 @@ def test_a_line_of_text_is_comfortable_to_read(browser):
     assert 60 <= characters <= 82
 
 
+@pytest.mark.parametrize(
+    ("width", "display", "label"), [(1280, "table-cell", "none"), (390, "block", '"found"')]
+)
+def test_the_ledger_is_a_table_on_a_desk_and_cards_on_a_phone(browser, width, display, label):
+    context = browser.new_context(viewport={"width": width, "height": 844}, offline=True)
+    page = opened(context, "book/ledger.html")
+    seen = page.evaluate(
+        """() => [...document.querySelectorAll('div.ledger tbody tr')].map(row => {
+          const cell = row.cells[3];
+          return [row.cells.length, getComputedStyle(cell).display,
+            cell.textContent ? getComputedStyle(cell, '::before').content : '',
+            Math.max(...[...row.cells].map(c => c.scrollWidth - c.clientWidth))];
+        })"""
+    )
+    context.close()
+    assert len(seen) > 100
+    assert {cells for cells, *_ in seen} == {5}
+    assert {shown for _, shown, *_ in seen} <= {display, "none"}
+    assert {said for _, _, said, _ in seen} <= {label, ""}
+    assert max(wide for *_, wide in seen) <= 1
+
+
 def weight(address):
     """Bytes of a local file as a server would send it: text compressed, fonts as they are."""
     path = Path(unquote(urlparse(address).path))

@@ -262,7 +262,10 @@ def test_no_difference_has_no_sign(shown, capsys):
             dict(status="measured", error=0.2),
             r"standard error \(0.1\) or a numerical error \(0.2\)",
         ),
-        (dict(status="measured", stderr=0.0), "stderr must be a finite real number, above 0, got 0.0"),
+        (
+            dict(status="measured", stderr=0.0),
+            "stderr must be a finite real number, above 0, got 0.0",
+        ),
         (dict(status="measured", stderr="0.1"), "stderr must be a finite real number, got '0.1'"),
         (dict(status=None), "status must be one of"),
     ],

@@ -1,8 +1,8 @@
 """The classic mistakes, made on purpose: the project's checks must notice every one.
 
 A mistake in the package is made in a copy, and named tests are run on that copy; all of them must
-fail, by their assertions. A slip in a derivation is made in a chapter's cell, in the state that the
-cells before it have left. Notebooks and pages have their own: test_stale, test_unfit.
+fail, by their assertions. A slip in a derivation is made in a chapter's cell, in the state that
+those cells have left on which it depends. Notebooks and pages: test_stale and test_unfit.
 """
 
 import linecache
@@ -19,7 +19,7 @@ import notebooks
 import pytest
 from matplotlib import pyplot as plt
 
-from tests.mutate import bare, mutated
+from tests.mutate import bare, mutated, needed
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -37,10 +37,7 @@ PREFACTORS = (
     "test_theory.py::"
     "test_the_prefactor_of_each_convention_is_what_quadrature_tends_to[curvatures{}-{}]"
 )
-DRIFT = (
-    "    for i, (x, slope) in enumerate("
-    "zip(landscape.variables, _slopes(landscape), strict=True)):\n"
-)
+DRIFT = "        update.append(sp.Add(x, -dt * slope, *kicks))\n"
 CONTRACTED = (
     "a, b, c = arguments\n        flags = ['contract']\n"
     "        return builder.fadd(builder.fmul(a, b, flags=flags), c, flags=flags)"
@@ -97,7 +94,7 @@ MISTAKES = {
     "walkers in the isothermal convention": (
         "simulate/rules.py",
         DRIFT,
-        DRIFT + "        slope -= sp.diff(noise.diffusion_matrix(landscape)[i, i], x)\n",
+        "        slope -= sp.diff(noise.diffusion_matrix(landscape)[i, i], x)\n" + DRIFT,
         "test_simulate.py::test_state_dependent_noise_is_in_the_ito_convention",
         "test_stationary.py::test_state_dependent_noise_ends_in_the_density_of_ito",
     ),
@@ -412,7 +409,7 @@ SLIPS = {
         ),
         ("stated = (label - pi_z) * (1 - 2 * pi_z)", "stated = (label - pi_z) * (1 - pi_z)"),
         ("(free, False)", "(free, True)"),  # a loss without the symmetry
-        ("(lam_ - kap)", "(lam_ + kap)"),
+        ("(lam_ - nu_)", "(lam_ + nu_)"),
     ],
     "theory/white-noise": [
         ('"variance": 2 * eta * D}', '"variance": eta * D}'),
@@ -627,7 +624,8 @@ def derivations():
                 mutated("\n".join(cells), right, wrong)
                 (place,) = [i for i, cell in enumerate(cells) if right in cell]
                 where.setdefault(place, []).append((right, wrong))
-            for i, cell in enumerate(cells[: max(where) + 1]):
+            for i in needed(cells, where):
+                cell = cells[i]
                 for right, wrong in where.get(i, []):
                     error = None
                     try:

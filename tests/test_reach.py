@@ -129,7 +129,7 @@ def test_a_state_has_initial_values_and_steps_are_counted():
     )[:, :, 0]
     truth = -1 + 0.375 * np.cumsum(0.5 ** np.arange(5))
     assert places == pytest.approx(np.repeat(truth[:, None], 3, axis=1), abs=1e-6)
-    problem = Problem(flat, FactorNoise([[0]]), start=-1, exit=x > -0.3, step=1, rule=rule)
+    problem = Problem(flat, FactorNoise([[0]]), start=-1, exit=x > -0.28, step=1, rule=rule)
     assert set(Run(problem, walkers=5, seed=1).finish().result().times) == {5.0}
 
 

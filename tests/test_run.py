@@ -329,7 +329,7 @@ def test_the_limit_is_the_next_even_number_of_steps():
         for time_ in ("0.01", "0.02", "0.14", "0.28", "0.64", "0.65", "4.2", "5.4", "7", "1000.01"):
             exact = Fraction(time_) / Fraction(step)
             expected = 2 * -(-exact // 2)
-            limited = replace(LINE, step=float(step), max_time=float(time_))
+            limited = replace(LINE, step=float(step), max_time=float(time_), rule=simulate.sgd)
             assert limited.limit == expected, (step, time_)
     assert replace(LINE, max_time=1e-12).limit == 2
     assert LINE.limit > 2**60

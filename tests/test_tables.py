@@ -57,8 +57,8 @@ def test_the_ledger_counts_verdicts_by_who_makes_the_claim(lines):
 def test_a_row_keeps_theory_exact_solution_and_finding_apart(lines):
     (row,) = [line for line in lines if "2\\|x\\|" in line]
     assert row == (
-        r"| It is 2\|x\|. [the paper]{.origin .paper} | .6667 [found at −30.4 s.e.]{.apart} "
-        r"| .6240 [found at +0.1 s.e.]{.apart} | .6241 ± .0014. A \*star\*. *No run is there.* "
+        r"| It is 2\|x\|. [the paper]{.origin .paper} | .6667 [−30.4 s.e.]{.apart} "
+        r"| .6240 [+0.1 s.e.]{.apart} | .6241 ± .0014. A \*star\*. *No run is there.* "
         r"| [in the limit](/book/part/page){.verdict .in-the-limit} |"
     )
 

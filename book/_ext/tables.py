@@ -92,7 +92,7 @@ class LedgerTable(_Table):
         if distance is None:
             return value
         apart = f"{distance:+.1f}".replace("-", "−")
-        return f"{value} [found at {apart} s.e.]{{.apart}}"
+        return f"{value} [{apart} s.e.]{{.apart}}"
 
 
 class RuntimesTable(_Table):

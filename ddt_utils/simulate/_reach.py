@@ -17,7 +17,7 @@ def check_distance(problem) -> None:
     A Gaussian walk passes a far interface by 0.5826 step lengths on average, and one next to it by
     up to 0.7071. The difference falls like exp(-√(2π) distance), with the first zeros of
     1 − exp(λ²/2) beside 0: the mean time of a walker that starts at the moved exit is 21 % too
-    long, of one that starts two step lengths from the exit 0.3 % at most.
+    long, of one that starts two step lengths from the exit 0.04 % too short.
 
     Args:
         problem: with an exit and the barrier shift.

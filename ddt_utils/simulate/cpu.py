@@ -18,7 +18,7 @@ class CPU:
 
     Args:
         problem: the problem.
-        pool: the walkers; see :class:`ddt_utils.simulate.run.Pool`.
+        pool: the walkers; see :class:`ddt_utils.simulate.pool.Pool`.
         seed: of the random streams.
         threads: how many threads share the walkers; all cores by default. No effect on results.
     """
@@ -27,6 +27,7 @@ class CPU:
     slice_steps = 2_000 * CHUNK  # steps of a lane between two looks at the keyboard
 
     def __init__(self, problem, pool, seed: int, threads: int | None = None):
+        """Make the arrays and the kernel ready."""
         program = problem.program("cpu")
         self._run = program.module.advance
         self._fixed = (

@@ -46,7 +46,7 @@ class CUDA:
 
     Args:
         problem: the problem.
-        pool: the walkers; see :class:`ddt_utils.simulate.run.Pool`.
+        pool: the walkers; see :class:`ddt_utils.simulate.pool.Pool`.
         seed: of the random streams.
         threads: of a CPU; of no use here.
     """
@@ -54,6 +54,7 @@ class CUDA:
     block = 1 << 24  # walkers in memory at a time when their times are not kept
 
     def __init__(self, problem, pool, seed: int, threads: int | None = None):
+        """Put the walkers on the device."""
         from numba import cuda
 
         require()

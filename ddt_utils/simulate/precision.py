@@ -61,11 +61,11 @@ class Frame:
         return not any(self.origin) and all(s == 1 for s in self.scale)
 
     def inside(self, points) -> np.ndarray:
-        """y of points x, shape (..., n), float64."""
+        """The y of points x, shape (..., n), float64."""
         return (np.asarray(points, float) - self.origin) / self.scale
 
     def outside(self, states: np.ndarray) -> np.ndarray:
-        """x of states y, shape (..., n): float32 as they come, or float64 where they differ."""
+        """The x of states y, shape (..., n): float32 as they come, float64 where they differ."""
         return states if self.plain else self.origin + np.multiply(self.scale, states)
 
     def reach(self, box) -> float:
@@ -233,7 +233,6 @@ def compensation(problem, program) -> bool:
 
 def _resolution(problem, drift, spread, known, last, moves):
     """Is a plain addition too coarse? An error if even a compensated one is."""
-
     still = np.abs(drift) < last / _TOLERANCE / 2  # beside the rounding error of a plain addition
     known = known & (np.abs(drift) + spread > 0)
     coarse = np.where(spread > 0, spread < _FEWEST * last, still)

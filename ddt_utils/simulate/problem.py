@@ -58,6 +58,7 @@ class Problem:
     barrier_shift: bool | None = None
 
     def __post_init__(self):
+        """Check the arguments."""
         if not isinstance(self.landscape, Landscape) or not isinstance(self.noise, Noise):
             raise ValueError(
                 "a problem needs a Landscape and a noise of ddt_utils.noise, got "
@@ -70,7 +71,8 @@ class Problem:
                 f"a walker lives in 1 to 16 dimensions, {self.landscape.name} has "
                 f"{self.landscape.dimension}"
             )
-        object.__setattr__(self, "start", tuple(checked_start(self.landscape, self.start)))
+        place = checked_start(self.landscape, self.start).tolist()
+        object.__setattr__(self, "start", tuple(place))
         self.noise.check(self.landscape)
         if self.exit is not None:
             object.__setattr__(self, "exit", self.landscape.exit_condition(self.exit))
@@ -139,30 +141,6 @@ class Problem:
             state[-n:] = place - state[:n]
         return state
 
-    def _check_distance(self):
-        """Refuse a start so near the exit that moving it by a constant is no correction.
-
-        A Gaussian walk passes a far interface by 0.5826 step lengths on average, and one next to it
-        by up to 0.7071. The difference falls like exp(-√(2π) distance) (the zeros of 1 − exp(λ²/2)
-        next to 0): the mean time of a walker that starts at the moved exit is 21 % too long, of one
-        that starts two step lengths from the exit 0.3 % at most.
-        """
-        n, start = self.landscape.dimension, np.array(self.start)
-        values, vectors = np.linalg.eigh(self.noise.diffusion(self.landscape, *start))
-        length = np.sqrt(2 * self.step * np.maximum(values, 0))
-        ways = np.vstack([np.eye(n), np.random.default_rng(0).standard_normal((32, n))])
-        ways = (ways / np.linalg.norm(ways, axis=1)[:, None] * length) @ vectors.T
-        near = start + np.multiply.outer([-2, -1.5, -1, -0.5, 0.5, 1, 1.5, 2], ways)
-        if np.any(
-            sp.lambdify(self.landscape.variables, self.exit, "numpy")(*np.moveaxis(near, -1, 0))
-        ):
-            raise ValueError(
-                "start must lie two step lengths √(2 D dt) from the exit, or more, for the exit to "
-                f"be moved towards the walker by 0.58 of one, got {list(self.start)} with step "
-                f"lengths {length.round(6).tolist()} for {self.exit}; take a smaller step, or "
-                "barrier_shift=False for the discrete walk"
-            )
-
     def _near_exit(self):
         """The exit where it stands for the walkers: moved towards them if that is asked for."""
         if self.exit is None:
@@ -204,9 +182,11 @@ class Problem:
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
 
     def __getstate__(self):
+        """The fields; what was worked out from them stays behind."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
     def __setstate__(self, state):
+        """Take the fields, which were checked when the problem was made."""
         self.__dict__.update(state)
 
 

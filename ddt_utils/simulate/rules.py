@@ -76,6 +76,7 @@ class Step:
     physical: bool = False
 
     def __post_init__(self):
+        """Check the symbols."""
         named = [*self.state, *self.normals, *self.uniforms, *(name for name, _ in self.where)]
         named += [
             *(self.batch.counts if self.batch else ()),

@@ -3,64 +3,26 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from ddt_utils import _checks, _files
 from ddt_utils.escape import CENSORED, EscapeTimes
 from ddt_utils.simulate.cpu import CPU, thread_count
+from ddt_utils.simulate.pool import ARRAYS, Pool
 from ddt_utils.simulate.problem import Problem, check_ensemble
 from ddt_utils.simulate.statistics import EscapeStatistics, tally
 
 _CROWD = 4096  # walkers that count in the patience: each is to have had time to escape
-_ARRAYS = ("steps", "status", "state", "words")
 _PATIENCE = 1e10  # walker-steps without an escape after which an exit counts as unreachable
-
-
-@dataclass
-class Pool:
-    """Everything about some walkers, so that any of them can be carried on from here.
-
-    Args:
-        first: the number of the first walker, by which its random stream is chosen.
-        steps: steps taken, shape (walkers,), int64.
-        status: 0 for a walker that waits or runs, otherwise how it ended, int8.
-        state: what each carries, shape (walkers, state variables), float32.
-        words: the state of each random stream, shape (walkers, 4), uint32.
-    """
-
-    first: int
-    steps: np.ndarray
-    status: np.ndarray
-    state: np.ndarray
-    words: np.ndarray
-
-    @classmethod
-    def fresh(cls, first: int, walkers: int, size: int) -> Pool:
-        """Walkers that have not started.
-
-        Args:
-            first: the number of the first.
-            walkers: how many.
-            size: how many numbers each carries.
-
-        Returns:
-            The pool.
-        """
-        return cls(
-            first,
-            np.zeros(walkers, np.int64),
-            np.zeros(walkers, np.int8),
-            np.zeros((walkers, size), np.float32),
-            np.zeros((walkers, 4), np.uint32),
-        )
 
 
 class Interrupted(KeyboardInterrupt):
     """Raised by Ctrl-C in a long simulation; ``run`` holds it, at rest and ready to go on."""
 
     def __init__(self, run: Run):
+        """Keep the run."""
         super().__init__(f"{run}; go on with error.run.finish(), look with error.run.result()")
         self.run = run
 
@@ -108,6 +70,7 @@ class Run:
         threads: int | None = None,
         device: str = "cpu",
     ):
+        """Check the arguments; nobody starts yet."""
         if not isinstance(problem, Problem):
             raise ValueError(f"a run needs a Problem, got {problem!r}; see simulate.Problem")
         problem.landscape.exit_condition(problem.exit)
@@ -122,6 +85,7 @@ class Run:
         self._pool = self._block(self.first)
 
     def __repr__(self):
+        """The run in one line."""
         return f"a run of {self.walkers} walkers, {self.done} of them done"
 
     @property
@@ -222,7 +186,7 @@ class Run:
             "block": pool.first,
             "past": self._past.to_json() if self._past else "",
         }
-        arrays = {name: getattr(pool, name) for name in _ARRAYS}
+        arrays = {name: getattr(pool, name) for name in ARRAYS}
         _files.write_arrays(path, {"about": np.array(json.dumps(numbers)), **arrays})
 
     @classmethod
@@ -242,16 +206,11 @@ class Run:
             ValueError: the file is damaged, no saved run, or one of another problem.
         """
         remedy = "give a file that Run.save wrote, or start the run again"
-        arrays = _files.read_arrays(path, remedy=remedy, keys=("about", *_ARRAYS))
+        arrays = _files.read_arrays(path, remedy=remedy, keys=("about", *ARRAYS))
         try:
             about = json.loads(str(arrays.pop("about")))
             past = EscapeStatistics.from_json(about["past"]) if about["past"] else None
-            pool = Pool(about["block"], **{name: arrays[name] for name in _ARRAYS})
-            fresh = Pool.fresh(0, len(pool.steps), pool.state.shape[1])
-            for name in _ARRAYS:
-                found, known = getattr(pool, name), getattr(fresh, name)
-                if found.shape != known.shape or found.dtype != known.dtype:
-                    raise ValueError(f"its {name} do not fit the rest")
+            pool = Pool.read(about["block"], arrays)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise ValueError(_files.damaged(path, error, remedy)) from error
         if about["digest"] != problem.digest():

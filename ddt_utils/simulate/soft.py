@@ -14,6 +14,14 @@ def fma(a, b, c):
 
     The product of two float32 is exact in float64; the sum is rounded to odd there, after which
     rounding to float32 is right (Boldo and Melquiond, IEEE Trans. Computers 57, 462, 2008).
+
+    Args:
+        a: a float32.
+        b: another.
+        c: what is added to their product.
+
+    Returns:
+        The sum, float32.
     """
     with np.errstate(all="ignore"):
         product, c = np.float64(a) * np.float64(b), np.float64(c)
@@ -52,7 +60,7 @@ def integer(a):
 
 
 def select(condition, a, b):
-    """a where the condition holds, else b."""
+    """The first where the condition holds, else the second."""
     return a if condition else b
 
 

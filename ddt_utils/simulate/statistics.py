@@ -74,6 +74,7 @@ class EscapeStatistics(Estimates):
         return 1 - np.interp(times / self.step, np.r_[low - 1, low[-1] + width[-1]], gone)
 
     def __add__(self, other: EscapeStatistics) -> EscapeStatistics:
+        """The statistics of both together."""
         if not isinstance(other, EscapeStatistics):
             return NotImplemented
         if (self.step, self.bias_correction) != (other.step, other.bias_correction):
@@ -87,12 +88,15 @@ class EscapeStatistics(Estimates):
         )
 
     def __eq__(self, other):
+        """Are all numbers the same?"""
         return isinstance(other, EscapeStatistics) and self.to_json() == other.to_json()
 
     def __reduce__(self):
+        """As JSON, to be pickled."""
         return EscapeStatistics.from_json, (self.to_json(),)
 
     def __hash__(self):
+        """A hash of all numbers."""
         return hash(self.to_json())
 
     def to_json(self) -> str:

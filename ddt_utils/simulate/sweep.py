@@ -152,6 +152,9 @@ def _require_importable():
     """Refuse a script that would start the sweep again in every worker that imports it.
 
     A process that is just starting and comes here is such a worker: it ends without a word.
+
+    Raises:
+        RuntimeError: worker processes cannot import the calling script.
     """
     script = sys.modules["__main__"]
     if getattr(multiprocessing.current_process(), "_inheriting", False):

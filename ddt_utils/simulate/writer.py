@@ -23,6 +23,7 @@ class Writer:
     """
 
     def __init__(self, names: dict, constants: dict | None = None):
+        """Nothing is written yet."""
         self.names, self.constants = dict(names), dict(constants or {})
         self.lines, self.parameters, self._known = [], [], {}
 
