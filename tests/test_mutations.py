@@ -225,6 +225,32 @@ MISTAKES = {
         "past, pool = self._past or self.result(),",
         "test_run.py::test_blocks_change_no_bit[line-100]",
     ),
+    "a run that is resumed with the first walkers of all": (
+        "simulate/run.py",
+        'first=about["first"]',
+        "first=0",
+        "test_reach.py::test_a_run_of_later_walkers_is_resumed_after_an_odd_number_of_steps[13]",
+    ),
+    "patience that no escape renews": (
+        "simulate/run.py",
+        "(waited if done == seen else 0)",
+        "waited",
+        "test_reach.py::test_each_escape_renews_the_patience",
+    ),
+    "a bound by the upper sides of the box": (
+        "simulate/precision.py",
+        "np.abs(self.inside(np.transpose(box)))",
+        "self.inside(np.transpose(box))",
+        "test_program.py::test_any_coordinate_beyond_the_bound_diverges[0-side0]",
+    ),
+    "lanes that begin with half a pair of those before": (
+        "simulate/cpu.txt",
+        """        odd = False
+        for t in""",
+        """        odd = (base - begin) // LANES * np.sum(counts) % 2 == 1
+        for t in""",
+        "test_program.py::test_lanes_and_chunks_change_no_bit[16-64]",
+    ),
     "the shards of a sweep all begin at the first walker": (
         "simulate/sweep.py",
         "seed=seed, first=first, keep=False",

@@ -19,6 +19,7 @@ from ddt_utils import catalog, exact, simulate
 from ddt_utils.landscape import Landscape
 from ddt_utils.noise import FactorNoise, HessianNoise, StateDependentNoise, WhiteNoise
 from ddt_utils.simulate import Problem, Run, Step, cpu, euler_maruyama, rules
+from ddt_utils.simulate import run as run_module
 from ddt_utils.simulate.driver import _stretches
 
 WELL = catalog.quartic()
@@ -158,6 +159,15 @@ def test_a_run_of_later_walkers_is_resumed_after_an_odd_number_of_steps(first, t
     found = again.finish().result()
     assert np.array_equal(found.times, whole.times)
     assert np.array_equal(found.states, whole.states)
+
+
+def test_each_escape_renews_the_patience(monkeypatch):
+    """Walkers that leave one by one need twice as many steps in all as none may wait for."""
+    monkeypatch.setattr(run_module, "_PATIENCE", 1e6)
+    monkeypatch.setattr(cpu.CPU, "slice_steps", 10 * 32)
+    problem = Problem(WELL, WhiteNoise(0.25), start=-1, exit=x > 1, step=0.01)
+    run = Run(problem, walkers=1500, seed=3, threads=1).finish().result()
+    assert run.escaped == 1500 and run.times.sum() / 0.01 > 2e6
 
 
 def test_a_torn_or_foreign_file_is_named(tmp_path):

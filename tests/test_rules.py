@@ -424,7 +424,7 @@ def test_heavy_balls_in_a_parabola_have_the_covariance_of_the_lyapunov_equation(
 
 @pytest.mark.parametrize("friction", [1, -0.1, 1.5])
 def test_a_friction_outside_its_range_is_refused(friction):
-    with pytest.raises(ValueError, match=rf"\[0, 1\), got {friction}"):
+    with pytest.raises(ValueError, match=rf"beta.*0 or more, below 1, got {friction}"):
         momentum(friction)
 
 
