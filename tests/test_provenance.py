@@ -332,7 +332,7 @@ def test_a_room_counts_with_what_it_imports(tmp_path):
         return subprocess.run(command, capture_output=True, text=True, check=True, env=env).stdout
 
     before = found()
-    for name, counts in (("replicas", True), ("escape", True), ("spectrum", False)):
+    for name, counts in (("updates", True), ("_checks", True), ("spectrum", False)):
         path = tmp_path / "ddt_utils" / f"{name}.py"
         kept = path.read_text()
         path.write_text(kept + "\n# a comment\n")
