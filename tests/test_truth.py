@@ -301,7 +301,8 @@ def terms(draw, q):
         size = [sp.Abs(sp.diff(term, z)) * (1 + 2 * sp.Abs(q[i])) for z in q]
     else:
         joint = draw(st.integers(-8, 8)) / 8 + 1 / 16
-        term = sp.Piecewise((c * q[i] ** 2 / 2, q[i] < joint), (w * q[i] ** 2 / 2, True))
+        height = (c - w) * joint**2 / 2  # the pieces meet
+        term = sp.Piecewise((c * q[i] ** 2 / 2, q[i] < joint), (w * q[i] ** 2 / 2 + height, True))
         size = [(abs(c) + abs(w)) * sp.Abs(z) if z == q[i] else sp.Integer(0) for z in q]
     return term, size
 
