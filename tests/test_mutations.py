@@ -169,8 +169,8 @@ MISTAKES = {
     ),
     "half the variance in the kicks of the discrete walker": (
         "_walk.py",
-        "return np.sqrt(2 * step * noise.diffusion",
-        "return np.sqrt(step * noise.diffusion",
+        "return np.sqrt(2 * step * noise.diffusion(",
+        "return np.sqrt(step * noise.diffusion(",
         "test_discrete.py::test_walkers_of_sgd_take_the_time[0.1]",
         "test_discrete.py::test_a_quadratic_valley_rests_with_the_width_of_the_discrete_walk",
     ),
