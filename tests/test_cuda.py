@@ -94,7 +94,7 @@ def problems():
         "divergence": (
             well(quartic.expression, reach=2),
             white(1),
-            dict(start=-1.9, exit=x > 3, step=0.5, max_time=20),
+            dict(start=-1, exit=x > 3, step=0.5, max_time=20),
         ),
     }
 
@@ -189,7 +189,7 @@ def test_the_compiler_of_the_gpu_fuses_nothing_of_its_own(name):
     assert operations(source) == operations(source, fma=0)
     if name != "quartic":
         return
-    assert operations(source).count("fma") > 20
+    assert operations(source).count("fma") > 15
     fused = "return builder.fma(*arguments)"
     assert source.count(fused) == 1
     plain = source.replace(
@@ -240,5 +240,5 @@ def test_without_a_gpu_cuda_is_refused_with_a_remedy_and_auto_takes_the_cpu(monk
     with pytest.raises(RuntimeError, match="numba-cuda.*the same, to the bit"):
         simulate.Run(problem, walkers=5, seed=1, device="cuda")
     assert simulate.Run(problem, walkers=5, seed=1, device="auto").finish().done == 5
-    with pytest.raises(ValueError, match='"cpu", "cuda" or "auto", got \'gpu\''):
+    with pytest.raises(ValueError, match="'cpu', 'cuda', 'auto', got 'gpu'"):
         simulate.Run(problem, walkers=5, seed=1, device="gpu")
