@@ -72,7 +72,7 @@ class Noise:
 
         Args:
             landscape: the loss.
-            coordinates: one array per variable, as for :meth:`Landscape.value`.
+            coordinates: one array per variable, as for ``Landscape.value``.
 
         Returns:
             Shape (..., n, n), float64.

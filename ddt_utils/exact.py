@@ -9,7 +9,7 @@ and everything here is an integral over them (Gardiner, *Stochastic Methods*, se
 where L has a kink or D jumps: what is continuous there is the current and
 :math:`D^{1-\alpha} e^{\Phi} P`. All integrands are positive and are summed as logarithms, so a
 barrier of 100 D costs neither range nor digits. The line is cut into panels with 16 Gauss–Legendre
-nodes each (:mod:`ddt_utils._panels`), which find every feature of the formulas, however narrow,
+nodes each (``_panels``), which find every feature of the formulas, however narrow,
 inside the box and as far out as walkers come; every result is computed again on twice the panels
 and refused if the two differ. What a formula hides in a function without known bounds (a Bessel
 function, say) is seen if it is wider than a thousandth of the domain.

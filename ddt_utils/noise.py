@@ -146,7 +146,7 @@ class FactorNoise(Noise):
         object.__setattr__(self, "expression", _matrix("the factor of D", self.expression))
 
     def factor(self, landscape: Landscape) -> tuple[tuple, sp.Matrix]:
-        """The given factor; see :meth:`Noise.factor`."""
+        """The given factor; see ``Noise.factor``."""
         sigma = self.expression
         if sigma.shape[0] != landscape.dimension:
             raise ValueError(
@@ -226,7 +226,7 @@ class MinibatchNoise(Noise):
             )
 
     def factor(self, landscape: Landscape) -> tuple[tuple, sp.Matrix]:
-        """In one dimension √D, otherwise the centred sample gradients; see :meth:`Noise.factor`."""
+        """In one dimension √D, otherwise the centred sample gradients; see ``Noise.factor``."""
         if landscape.dimension == 1:
             return super().factor(landscape)
         self.check(landscape)

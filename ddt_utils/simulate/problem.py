@@ -128,7 +128,7 @@ class Problem:
 
     @property
     def bound(self) -> float:
-        """How far from the frame's origin a walker may stray: ten times the reach of the box."""
+        """Ten times the reach of the box, as far as a walker may stray from its frame's origin."""
         return 10 * self.frame.reach(self.landscape.box)
 
     @property

@@ -2,7 +2,7 @@ r"""The source of a compiled problem: one step, the exit, and the loops of the C
 
 A problem becomes one self-contained module: the arithmetic of ``arithmetic.txt``, the loops of
 ``cpu.txt`` or ``cuda.txt``, and in them the statements that :class:`~.writer.Writer` made of the
-step. Both targets run the same statements; :mod:`~.cache` keeps what was compiled.
+step. Both targets run the same statements; ``cache`` keeps what was compiled.
 """
 
 from __future__ import annotations
