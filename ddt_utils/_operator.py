@@ -97,7 +97,8 @@ class FokkerPlanck:
             >>> from ddt_utils import catalog, generator, noise
             >>> well = catalog.tilted_quartic(0.1)
             >>> (x,) = well.variables
-            >>> operator = generator.fokker_planck(well, noise.WhiteNoise(0.125), cells=400)
+            >>> push = noise.WhiteNoise(0.125)
+            >>> operator = generator.fokker_planck(well, push, cells=400)
             >>> round(operator.probability(x < 0, operator.stationary()), 3)
             0.8
         """

@@ -28,7 +28,8 @@ def stationary_density(landscape, noise, x, *, convention="ito", rtol=1e-10) -> 
 
     Example:
         >>> from ddt_utils import catalog, noise
-        >>> stationary_density(catalog.quartic(), noise.WhiteNoise(0.125), [-1, 0]).round(4)
+        >>> well, push = catalog.quartic(), noise.WhiteNoise(0.125)
+        >>> stationary_density(well, push, [-1, 0]).round(4)
         array([0.7088, 0.0959])
     """
     x = _checks.array("x", x, finite=False)
@@ -71,7 +72,8 @@ def occupation(landscape, noise, *, lower=None, upper=None, convention="ito", rt
 
     Example:
         >>> from ddt_utils import catalog, noise
-        >>> round(occupation(catalog.tilted_quartic(0.1), noise.WhiteNoise(0.125), upper=0), 4)
+        >>> tilted, push = catalog.tilted_quartic(0.1), noise.WhiteNoise(0.125)
+        >>> round(occupation(tilted, push, upper=0), 4)
         0.7999
     """
     ends = {}

@@ -217,7 +217,8 @@ def splitting_probability(
     Example:
         >>> from ddt_utils import catalog, noise
         >>> pull = dict(start=-0.2, lower=-1, upper=1)
-        >>> round(splitting_probability(catalog.quartic(), noise.WhiteNoise(0.125), **pull), 4)
+        >>> well, push = catalog.quartic(), noise.WhiteNoise(0.125)
+        >>> round(splitting_probability(well, push, **pull), 4)
         0.307
     """
     if lower is None or upper is None:

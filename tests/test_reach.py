@@ -166,7 +166,10 @@ def test_each_escape_renews_the_patience(monkeypatch):
     monkeypatch.setattr(run_module, "_PATIENCE", 1e6)
     monkeypatch.setattr(cpu.CPU, "slice_steps", 10 * 32)
     problem = Problem(WELL, WhiteNoise(0.25), start=-1, exit=x > 1, step=0.01)
-    run = Run(problem, walkers=1500, seed=3, threads=1).finish().result()
+    try:
+        run = Run(problem, walkers=1500, seed=3, threads=1).finish().result()
+    except ValueError as refusal:
+        raise AssertionError("patience was lost although walkers escaped") from refusal
     assert run.escaped == 1500 and run.times.sum() / 0.01 > 2e6
 
 

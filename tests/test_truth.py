@@ -429,7 +429,7 @@ def test_every_walker_is_accounted_for_and_the_exit_decides(data):
         max_time = data.draw(st.sampled_from([0.1, 0.3, 1.0, 5.0]))
         walkers = data.draw(st.sampled_from([1, 63, 64, 65, 300]))
         threads = data.draw(st.integers(2, 5))
-        seed = data.draw(st.integers(-(2**60), 2**70))
+        seed = data.draw(st.integers(0, 2**64 - 1))
         options = dict(
             start=[0] * len(q),
             exit=exit,
@@ -438,7 +438,11 @@ def test_every_walker_is_accounted_for_and_the_exit_decides(data):
             barrier_shift=shift,
             max_time=max_time,
         )
-        run = first_passage(landscape, noise, walkers=walkers, threads=1, **options)
+        try:
+            run = first_passage(landscape, noise, walkers=walkers, threads=1, **options)
+        except ValueError as refusal:  # the start may lie too near to an exit that is moved
+            assume("two step lengths" not in str(refusal))
+            raise
         again = first_passage(landscape, noise, walkers=walkers, threads=threads, **options)
         assert np.array_equal(run.times, again.times)
         assert np.array_equal(run.status, again.status)

@@ -119,7 +119,8 @@ def step_bias(problem: Problem, *, walkers: int, seed: int, device: str = "cpu")
         >>> (x,) = well.variables
         >>> problem = Problem(well, noise.WhiteNoise(0.25), start=-1, exit=x > 1, step=0.1)
         >>> bias, stderr = step_bias(problem, walkers=1_000_000, seed=1)
-        >>> abs(bias + 0.036) < 4.4 * stderr < 0.02  # −0.031 by quadrature: dt² is not nothing
+        >>> # −0.031 by quadrature: dt² is not nothing
+        >>> abs(bias + 0.036) < 4.4 * stderr < 0.02
         True
     """
     if not problem.barrier_shift:

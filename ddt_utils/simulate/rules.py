@@ -8,7 +8,8 @@ For example, SGD that looks at the sign of the gradient alone::
 
     def sign_descent(landscape, noise, dt):
         step = euler_maruyama(landscape, noise, dt)
-        moves = [x + dt * sp.sign(new - x) for x, new in zip(step.state, step.update)]
+        pairs = zip(step.state, step.update)
+        moves = [x + dt * sp.sign(new - x) for x, new in pairs]
         return dataclasses.replace(step, update=tuple(moves), physical=True)
 
 A walker that lands beyond ten times the box of its landscape has diverged, so a rule with long
