@@ -115,7 +115,7 @@ GLUED = "application/papermill.record/text/plain"
         ("ddt_utils/_panels.py", "_ORDER = 16", "_ORDER = 17"),
         ("ddt_utils/ledger.py", "LIMIT = 4.42", "LIMIT = 5"),
         (
-            "ddt_utils/escape.py",
+            "ddt_utils/_estimates.py",
             "ESCAPED, CENSORED, DIVERGED = 1, 2, 3",
             "ESCAPED, CENSORED, DIVERGED = 1, 3, 2",
         ),
