@@ -48,12 +48,20 @@ def palette_css() -> str:
     return block("html", 0) + block('html[data-theme="dark"]', 1)
 
 
+def _shortened(numbers: str) -> str:
+    """A drawing's numbers to a hundredth of a point, without zeros at their ends."""
+    numbers = re.sub(r"(\.\d*?)0+(?!\d)", r"\1", _LONG.sub(r"\1", numbers))
+    return " ".join(re.sub(r"\.(?!\d)", "", numbers).split()).join((" ", ""))
+
+
 def inline_svg(svg_text: str, alt: str, prefix: str) -> BeautifulSoup:
     """A stored SVG as part of the page: described, with ids of its own and the theme's colours."""
     text = svg_text[svg_text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
-    text = re.sub(r' (d|x|y)="[^"]*"', lambda m: _LONG.sub(r"\1", m[0]), text)
+    text = re.sub(r' (d|x|y)="[^"]*"', lambda m: _shortened(m[0]), text)
     text = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{prefix}-", text)
+    used = set(re.findall(r"#([\w-]+)", text))
+    text = re.sub(r' id="([^"]*)"', lambda m: m[0] if m[1] in used else "", text)
     text = _HEX.sub(lambda m: _COLOURS[m[0]], text)
     # presentation attributes do not take var(); the same thing as a style does
     text = re.sub(r'\b(fill|stroke)="(var\([^"]+\))"', r'style="\1: \2"', text)
