@@ -14,6 +14,7 @@ from pathlib import Path
 from bs4 import BeautifulSoup
 from formulas import cut_font, typeset
 from lighten import lighten
+from opening import Result, fill_minutes, minutes_role, show_result, tell_minutes
 from sphinx.errors import ExtensionError
 from tables import TABLES
 from verbatim import Verbatim, parsed, text_of
@@ -73,15 +74,11 @@ def inline_svg(svg_text: str, alt: str, prefix: str) -> Verbatim:
     return Verbatim(text.replace(">", said, 1).strip())
 
 
-def mend(app, path: Path) -> list[str]:
-    """Mend one page and write it; returns what is wrong with it."""
-    page, wrong = mended(app, path)
-    path.write_text(str(page), encoding="utf-8")
-    return wrong
+def mended(app, path: Path, needed: dict[str, int]) -> tuple[BeautifulSoup, list[str]]:
+    """A page as it should be, and what is wrong with it that cannot be mended.
 
-
-def mended(app, path: Path) -> tuple[BeautifulSoup, list[str]]:
-    """A page as it should be, and what is wrong with it that cannot be mended."""
+    It notes the minutes that the page needs.
+    """
     page = parsed(path.read_text(encoding="utf-8"))
     name, wrong = path.relative_to(app.outdir).as_posix(), []
     wrong += [f"{name}: {problem}" for problem in typeset(page)]
@@ -108,6 +105,9 @@ def mended(app, path: Path) -> tuple[BeautifulSoup, list[str]]:
             )
         if in_article and source.endswith(".svg") and target.is_file():
             image.replace_with(inline_svg(target.read_text(encoding="utf-8"), alt, f"f{i}"))
+    wrong += [f"{name}: {problem}" for problem in show_result(page)]
+    if name.startswith("book/"):
+        needed[name.removeprefix("book/").removesuffix(".html")] = tell_minutes(page, article)
     raw = re.search(_RAW, text_of(article, _is_raw_by_right))
     if raw:
         wrong.append(f"{name}: raw markup on the page: …{raw[0]}…")
@@ -170,10 +170,15 @@ def finish(app, exception):
     (out / "_static" / "palette.css").write_text(palette_css(), encoding="utf-8")
     pages = [p for p in sorted(out.rglob("*.html")) if "_static" not in p.parts]
     pages.remove(out / "index.html")  # only sends the reader on to the landing page
-    found = {page: mended(app, page) for page in pages}
+    needed: dict[str, int] = {}
+    found = {page: mended(app, page, needed) for page in pages}
     wrong = [problem for _, problems in found.values() for problem in problems]
     cut_font(out / "_static" / "fonts" / "math.woff")
     lighten(out, {page: soup for page, (soup, _) in found.items()})
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        if "minutes-of" in text:
+            page.write_text(fill_minutes(text, needed), encoding="utf-8")
     if wrong:
         raise ExtensionError("pages that cannot be published:\n  " + "\n  ".join(wrong))
 
@@ -181,6 +186,8 @@ def finish(app, exception):
 def setup(app):
     for name, directive in TABLES.items():
         app.add_directive(name, directive)
+    app.add_directive("result", Result)
+    app.add_role("minutes", minutes_role)
     app.connect("config-inited", exclude_texts)
     app.add_css_file("palette.css", priority=400)
     app.connect("build-finished", finish, priority=900)  # after the theme has written its styles
