@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 from bs4 import BeautifulSoup
+from folding import fold
 from formulas import cut_font, typeset
 from lighten import lighten
 from sphinx.errors import ExtensionError
@@ -76,6 +77,7 @@ def mend(app, path: Path) -> list[str]:
     """Mend one page; returns what is wrong with it."""
     page = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
     name, wrong = path.relative_to(app.outdir).as_posix(), []
+    wrong += [f"{name}: {problem}" for problem in fold(page, path, app)]
     wrong += [f"{name}: {problem}" for problem in typeset(page)]
     for script in page.find_all("script"):
         source, text = script.get("src", ""), script.string or ""

@@ -11,5 +11,5 @@ window.addEventListener("load", function () {
   window.addEventListener("resize", markScrollers);
 });
 window.addEventListener("beforeprint", function () {
-  document.querySelectorAll("details").forEach(function (box) { box.open = true; });
+  document.querySelectorAll("details:not(.code-fold)").forEach(function (box) { box.open = true; });
 });
