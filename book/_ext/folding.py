@@ -22,6 +22,7 @@ from pathlib import Path
 from docutils import nodes
 from myst_nb.ext.glue.roles import PasteTextRole
 from myst_nb.ext.glue.utils import PendingGlueReference
+from verbatim import Verbatim, text_of
 
 from ddt_utils.ledger import MIME_TYPE
 
@@ -124,7 +125,7 @@ class Reader:
             elif last in _FITS:
                 found["fits a line"] = None
             elif last in _COMPARES:
-                found["compares"] = None
+                found["counts standard errors"] = None
             elif what := _ROOMS.get(name) or _ROOMS.get(room):
                 found[what] = None
         told = [self._measured(walkers) if what == "measures" else what for what in found]
@@ -269,6 +270,7 @@ def printed(lines: list[str], cell: dict) -> tuple[list[str], list[str]]:
 # --- folding a page ------------------------------------------------------------------------------
 
 _COLUMNS = ("claim", "theory", "exact", "found", "verdict")
+_LABEL = re.compile(r"\(?\b(eq(?:-[a-z0-9]+)+)\b\)?")
 _SYMBOL = re.compile(r"\|?[A-Za-zΔΛηετδκ]_[A-Za-z]\b\|?")  # such as H_a and |H_b|
 
 
@@ -322,7 +324,7 @@ class Folder:
         """Where page and notebook disagree, if they do."""
         for i, (box, cell) in enumerate(zip(self.boxes, self.cells, strict=False), 1):
             code = box.select_one("div.cell_input pre")
-            here, there = code.get_text() if code else "", _source(cell)
+            here, there = text_of(code) if code else "", _source(cell)
             if here.split() != there.split() and "remove-input" not in _tags(cell):
                 return (
                     f"code cell {i} of the page is not cell {i} of its notebook: the page has "
@@ -347,7 +349,7 @@ class Folder:
 
     def fold_cell(self, box, cell, place):
         """Put code and what only repeats numbers into one fold, below what stays."""
-        code = [e.extract() for e in box.find_all("div", class_="cell_input")]
+        code = [self.numbered(e.extract()) for e in box.find_all("div", class_="cell_input")]
         outputs = box.find_all("div", class_="cell_output")
         whole = [o for o in outputs if o.find_parent("details", class_="above-input")]
         inside, stays = self.tag("div", class_="cell_output"), []
@@ -388,15 +390,24 @@ class Folder:
         if steps:
             box.find(class_="fold").append(self.tag("span", *steps, class_="fold-steps"))
 
+    def numbered(self, code):
+        """The code of a cell; where it names an equation of the page, the equation's number."""
+
+        def number(match):
+            found = self.equations.get(f"equation-{match[1]}")
+            return f"({_number(found)})" if found else match[0]
+
+        for pre in code.find_all("pre"):
+            for part in list(pre.strings):
+                if isinstance(part, Verbatim) and "eq-" in part:
+                    part.replace_with(Verbatim(_LABEL.sub(number, part)))
+        return code
+
     def sorted_output(self, output, cell, inside):
         """What stays of an output; the rest goes into the fold."""
         elements = [e.extract() for e in output.find_all(True, recursive=False)]
         streams = [e for e in elements if "stream" in e.get("class", ())]
-        lines = [
-            line
-            for e in streams
-            for line in e.get_text().removesuffix("\n").rstrip("\n").split("\n")
-        ]
+        lines = [line for e in streams for line in text_of(e).strip("\n").split("\n")]
         folded, kept = printed(lines, cell)
         stays = []
         for element in elements:
@@ -405,7 +416,7 @@ class Folder:
                     stays.append(self.listing(kept))
                 if folded and element is streams[0]:
                     inside.append(self.listing(folded))
-            elif element.get_text().lstrip().startswith(("Claim(", "[Claim(")):
+            elif text_of(element).lstrip().startswith(("Claim(", "[Claim(")):
                 inside.append(element)  # the value of the cell's last line
             else:
                 stays.append(element)
@@ -423,7 +434,7 @@ class Folder:
         if number is None:
             self.wrong.append(f"a cell asserts {label}, but no equation has this label")
             return None
-        said = number.get_text().rstrip("#")
+        said = f"({_number(number)})"
         if not number.find(class_="asserted"):
             tick = self.tag("span", class_="tick", aria_hidden="true")
             number.insert(
@@ -538,6 +549,11 @@ class Folder:
                 ),
             )
         self.article.append(self.tag("script", _APPLIED))
+
+
+def _number(place) -> str:
+    """The number of an equation, without its brackets."""
+    return re.search(r"\(([^()]*)\)", place.get_text())[1]
 
 
 def _tags(cell) -> list[str]:
