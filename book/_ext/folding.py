@@ -95,7 +95,10 @@ class Reader:
             figures: the numbers of its figures, as the page has them.
             glued: the names of the numbers that it gives to the text.
         """
-        tree = ast.parse(source)
+        try:
+            tree = ast.parse(source)
+        except SyntaxError:  # a magic command, say
+            tree = ast.parse("")
         does, names = self._does(tree), self._names(tree)
         parts = ["asserts"] if asserts else [] if claims else does
         if claims:
@@ -398,7 +401,7 @@ class Folder:
             return f"({_number(found)})" if found else match[0]
 
         for pre in code.find_all("pre"):
-            for part in list(pre.strings):
+            for part in list(pre.contents):
                 if isinstance(part, Verbatim) and "eq-" in part:
                     part.replace_with(Verbatim(_LABEL.sub(number, part)))
         return code
