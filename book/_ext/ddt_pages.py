@@ -8,6 +8,7 @@ with an image that nobody described, or with raw TeX, stops the build.
 from __future__ import annotations
 
 import html
+import json
 import re
 from pathlib import Path
 
@@ -39,6 +40,36 @@ _COLOURS = {light: f"var(--ddt-{name})" for name, (light, _) in PALETTE.items()}
 _HEX = re.compile("|".join(_COLOURS))
 _LONG = re.compile(r"(\d\.\d\d)\d+")  # a hundredth of a point is enough for a drawing
 _RAW = re.compile(r"\\[A-Za-z(\[]|\$[^$\s][^$\n]*\$|\$\$|\{[a-z]+(?::[a-z]+)*\}`|:::+\s*\{")
+_THEME = """
+(function (d) {
+  var mode;
+  try { mode = localStorage.getItem("mode"); } catch (e) {}
+  d.dataset.mode = mode = /^(light|dark)$/.test(mode) ? mode : "auto";
+  if (mode == "auto") mode = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+  d.dataset.theme = mode;
+  if (location.protocol != "file:") FILES.forEach(function (name) {
+    var link = document.createElement("link");
+    link.rel = "preload"; link.as = "font"; link.crossOrigin = "";
+    link.href = d.dataset.content_root + "_static/fonts/" + name; document.head.appendChild(link);
+  });
+})(document.documentElement);
+"""
+_WAIT = """
+(function (d) {
+  function show() { d.classList.remove("waits"); }
+  d.classList.add("waits");
+  setTimeout(show, 1000);
+  Promise.all(FACES.map(function (face) { return document.fonts.load(face); })).then(show, show);
+})(document.documentElement);
+"""
+_FACES = {
+    "1em 'Source Serif 4'": "source-serif-4-latin-400-normal.woff2",
+    "1em 'Source Sans 3'": "source-sans-3-latin-400-normal.woff2",
+    "600 1em 'Source Sans 3'": "source-sans-3-latin-600-normal.woff2",
+    "600 1em 'Source Serif 4'": "source-serif-4-latin-600-normal.woff2",
+    "italic 1em 'Source Serif 4'": "source-serif-4-latin-400-italic.woff2",
+    "1em 'Escape Math'": "math.woff",
+}
 _SCRIPTS = re.compile(r"fontawesome|thebe|require\.js|@jupyter-widgets|mathjax", re.I)
 
 
@@ -91,7 +122,7 @@ def mended(app, path: Path, needed: dict[str, int]) -> tuple[BeautifulSoup, list
         elif source and "search" not in name and "documentation_options" not in source:
             script["defer"] = ""
         elif 'dataset.mode = localStorage.getItem("mode") ||' in text:
-            script.string = text.replace('|| ""', '|| "auto"')
+            script.decompose()
     for link in page.find_all("link", rel="preload"):
         link.decompose()
     for link in page.select('a[href*="colab.research.google.com"]'):
@@ -118,6 +149,7 @@ def mended(app, path: Path, needed: dict[str, int]) -> tuple[BeautifulSoup, list
         page.head.append(
             page.new_tag("meta", attrs={"name": "description", "content": first[:200]})
         )
+    steady(page)
     accessible(page)
     return page, wrong
 
@@ -125,6 +157,30 @@ def mended(app, path: Path, needed: dict[str, int]) -> tuple[BeautifulSoup, list
 def _is_raw_by_right(tag) -> bool:
     """Code and formulas may look like markup: they are."""
     return tag.name in ("pre", "code", "script", "style") or "math" in tag.get("class", ())
+
+
+def steady(page) -> None:
+    """Nothing flashes or moves while a page is loaded.
+
+    The theme is decided before anything is drawn, and the text is drawn when its fonts are there:
+    they are asked for at once, and after a second it is drawn with others of the same width.
+    """
+    if page.head is None:
+        return
+    page.html["data-theme"] = "light"  # for whoever reads without JavaScript
+    faces = dict(_FACES)
+    if not page.find(class_="math"):
+        del faces["1em 'Escape Math'"]
+    theme, wait = page.new_tag("script"), page.new_tag("script")
+    theme.string = _THEME.replace("FILES", json.dumps(list(faces.values())))
+    wait.string = _WAIT.replace("FACES", json.dumps(list(faces)))
+    schemes = page.new_tag("meta", attrs={"name": "color-scheme", "content": "light dark"})
+    charset = page.head.find("meta", charset=True)
+    charset.insert_after(schemes) if charset else page.head.insert(0, schemes)
+    schemes.insert_after(theme)
+    page.head.append(wait)  # behind the style sheets, which name the fonts
+    for logo in page.find_all("img", class_="logo__image"):
+        logo["width"], logo["height"] = "160", "90"
 
 
 def accessible(page) -> None:

@@ -146,6 +146,12 @@ def _in_use(selector: str, used: set[str]) -> bool:
     return all(name.replace("\\", "") in used for name in _CLASS.findall(required))
 
 
+def icons(css: str) -> set[int]:
+    """The icons that a style sheet names, as escapes or as the characters themselves."""
+    named = {int(code, 16) for code in re.findall(r"""["']\\([0-9a-fA-F]{4,6}) ?["']""", css)}
+    return named | {ord(sign) for sign in re.findall("[\ue000-\uf8ff]", css)}
+
+
 def _icon_font(static: Path, stem: str, css: str) -> str | None:
     """Cut an icon font down to the icons that the style sheet still names."""
     from fontTools import subset
@@ -155,11 +161,10 @@ def _icon_font(static: Path, stem: str, css: str) -> str | None:
     source = static / f"{stem}.ttf"
     if "webfonts" not in stem or not source.is_file():
         return None
-    named = re.findall(r"""["']\\([0-9a-f]{4,5})["']""", css)
     font = TTFont(source)
     options = subset.Options(flavor="woff", layout_features=[], notdef_outline=True)
     cutter = subset.Subsetter(options)
-    cutter.populate(unicodes=[int(code, 16) for code in named])
+    cutter.populate(unicodes=icons(css))
     cutter.subset(font)
     font.flavor = "woff"
     font.save(static / f"{stem}.woff")
