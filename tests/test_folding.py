@@ -124,11 +124,11 @@ def test_the_refusal_says_where_and_what():
     assert "cell 2" in told and "'show(2)'" in told and "'show(1)'" in told
 
 
-def test_a_wrong_page_stops_the_build(tmp_path):
-    """``mended`` hands on what ``fold`` says, and ``finish`` raises it."""
+def test_a_page_is_held_against_the_notebook_of_its_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(folding, "ROOT", tmp_path)
     (tmp_path / "out").mkdir()
     (tmp_path / "a.ipynb").write_text(json.dumps({"cells": CELLS}), encoding="utf-8")
-    app = SimpleNamespace(outdir=str(tmp_path / "out"), srcdir=str(tmp_path))
+    app = SimpleNamespace(outdir=str(tmp_path / "out"))
     page = parsed(f"<article>{''.join(BOXES[1:])}</article>")
     assert "of its notebook" in folding.fold(page, tmp_path / "out" / "a.html", app)[0]
     good = parsed(f"<article>{EQUATION}{''.join(BOXES)}</article>")

@@ -26,6 +26,7 @@ from verbatim import Verbatim, text_of
 
 from ddt_utils.ledger import MIME_TYPE
 
+ROOT = Path(__file__).resolve().parents[2]
 ASSERTS = "asserts-"  # tag: the cell asserts the displayed equation of this label
 KEPT, HIDDEN = "keep-output", "hide-output"  # tags: what is printed stays on the page, or folds
 GLUED = "from-"  # class by which a number in the text remembers its name until the page is folded
@@ -579,7 +580,7 @@ def fold(page, target: Path, app) -> list[str]:
         What is wrong with the page, a sentence each; nothing if it is made of no notebook.
     """
     name = target.relative_to(app.outdir).with_suffix("").as_posix()
-    source = Path(app.srcdir) / f"{name}.ipynb"
+    source = ROOT / f"{name}.ipynb"
     if name == "book/ledger":
         to_the_cells(page)
     if not source.is_file():
@@ -587,7 +588,7 @@ def fold(page, target: Path, app) -> list[str]:
 
     def elsewhere(glued):
         document, _, key = glued.partition("::")
-        place = places(Path(app.srcdir) / f"{document}.ipynb").get(key)
+        place = places(ROOT / f"{document}.ipynb").get(key)
         other = os.path.relpath(document, Path(name).parent).replace(os.sep, "/")
         return f"{other}.html{place}" if place else ""
 
