@@ -133,7 +133,9 @@ def test_a_page_is_held_against_the_notebook_of_its_name(tmp_path, monkeypatch):
     assert "of its notebook" in folding.fold(page, tmp_path / "out" / "a.html", app)[0]
     good = parsed(f"<article>{EQUATION}{''.join(BOXES)}</article>")
     assert folding.fold(good, tmp_path / "out" / "a.html", app) == []
-    assert folding.fold(page, tmp_path / "out" / "other.html", app) == []  # of no notebook
+    text = parsed('<article><span class="pasted-text from-a::xx-tau">41</span></article>')
+    assert folding.fold(text, tmp_path / "out" / "other.html", app) == []  # of no notebook
+    assert text.span["data-cell"] == "a.html#cell-2"
 
 
 # --- what folds and what stays
@@ -212,6 +214,45 @@ def test_a_cell_that_its_author_hid_folds_with_all_that_it_shows():
 def test_a_listing_knows_its_width():
     page, _ = folded([box("f()", said("a\nbb  1234\nc\n"))], [cell("f()")])
     assert page.select_one("div.cell > .cell_output pre")["style"] == "--columns: 8"
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (
+            ["B  found", "1   0.25", "2   0.50"],
+            ("", ["B", "found"], [["1", "0.25"], ["2", "0.50"]]),
+        ),
+        (
+            [
+                "a long one    law     walkers",
+                "       2.0   41.0  41.5 ± 0.5",
+                "       4.0  -66.3  65.9 ± 0.8",
+            ],
+            ("", ["a long one", "law", "walkers"],
+             [["2.0", "41.0", "41.5 ± 0.5"], ["4.0", "-66.3", "65.9 ± 0.8"]]),
+        ),
+        (
+            ["of both", "sharp   4  88.1 12345.6", "flat   10   9.9     1.0"],
+            ("of both", [], [["sharp", "4", "88.1", "12345.6"], ["flat", "10", "9.9", "1.0"]]),
+        ),
+        (["B = 1: C = 2, D = 3", "B = 2: C = 4, D = 5", "B = 3: C = 4, D = 5"], None),
+        (["      by heart    by rule", "0  1.16 1.42  1.18 1.69", "4  1.00 1.10  1.01 1.24"], None),
+        (["a  1  2", "   3  4"], None),
+        (["x = f(y)", "y = g(z)  # why", "z = 3"], None),
+    ],
+)  # fmt: skip
+def test_an_even_table_is_typeset_and_another_is_left_as_it_is(lines, told):
+    assert folding.table_of(lines) == told
+
+
+def test_a_typeset_table_has_its_heads_and_minus_signs():
+    lines = "B  found  way\n1   -0.25    3\n2    0.50    4\n"
+    page, _ = folded([box("f()", said(lines))], [cell("f()")])
+    table = page.select_one("div.cell > .cell_output table.printed")
+    assert [h.get_text() for h in table.select("th")] == ["B", "found", "way"]
+    assert [c.get_text() for c in table.select("td")] == ["1", "−0.25", "3", "2", "0.50", "4"]
+    assert all(c["class"] == ["number"] for c in table.select("td"))
 
 
 # --- what a line says

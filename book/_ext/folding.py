@@ -271,6 +271,59 @@ def printed(lines: list[str], cell: dict) -> tuple[list[str], list[str]]:
     return lines, []
 
 
+# --- printed tables ------------------------------------------------------------------------------
+
+_NUMBER = re.compile(r"[+−-]?\d[\d.,]*(?:e[+-]?\d+)?(?: ± [\d.]+)?[%°D]?|[-–]|")
+_RAGGED = re.compile(r"  |=$|\d [+−-]?\d")  # two cells that were not told apart
+
+
+def _numeric(cells) -> bool:
+    return any(cells) and all(_NUMBER.fullmatch(cell) for cell in cells)
+
+
+def _cut(lines: list[str]) -> list[list[str]]:
+    """Lines cut into cells where all of them have a space, words of one cell kept together."""
+    width = max(map(len, lines))
+    padded = [line.ljust(width) for line in lines]
+    used = [any(line[i] != " " for line in padded) for i in range(width)]
+    spans = [found.span() for found in re.finditer("x+", "".join(" x"[u] for u in used))]
+    kept: list[tuple[int, int]] = []
+    for start, end in spans:
+        if kept and start - kept[-1][1] == 1:
+            left = [line[slice(*kept[-1])].strip() for line in padded]
+            right = [line[start:end].strip() for line in padded]
+            numbers = _numeric(left[1:]) and _numeric(right[1:])  # below the heads
+            if not numbers or "±" in (left[-1][-1:], right[-1]):
+                kept[-1] = (kept[-1][0], end)
+                continue
+        kept.append((start, end))
+    return [[line[a:b].strip() for a, b in kept] for line in padded]
+
+
+def table_of(lines: list[str]) -> tuple[str, list[str], list[list[str]]] | None:
+    """A printed table as title, heads and rows, if its columns are even; else None.
+
+    Example:
+        >>> table_of(["B  found", "1   0.25", "2   0.50"])
+        ('', ['B', 'found'], [['1', '0.25'], ['2', '0.50']])
+    """
+    if len(lines) < 3 or not all(line.strip() for line in lines):
+        return None
+    for title, rest in (("", lines), (lines[0].strip(), lines[1:])):
+        rows = _cut(rest)
+        headed = [
+            _numeric(column[1:]) and not _numeric(column[:1]) for column in zip(*rows, strict=True)
+        ]
+        heads = rows[0] if sum(headed) > 1 or headed == [False, True] else []
+        body = rows[1:] if heads else rows
+        columns = list(zip(*body, strict=True))
+        even = sum(map(_numeric, columns)) if all(map(any, columns)) else 0
+        ragged = any(_RAGGED.search(cell) for row in [[title], *rows] for cell in row)
+        if even > 1 and len(body) > 1 and not ragged:
+            return title, heads, body
+    return None
+
+
 # --- folding a page ------------------------------------------------------------------------------
 
 _COLUMNS = ("claim", "theory", "exact", "found", "verdict")
@@ -417,7 +470,8 @@ class Folder:
         for element in elements:
             if element in streams:
                 if kept and element is streams[0]:
-                    stays.append(self.listing(kept))
+                    even = table_of(kept)
+                    stays.append(self.table(*even) if even else self.listing(kept))
                 if folded and element is streams[0]:
                     inside.append(self.listing(folded))
             elif text_of(element).lstrip().startswith(("Claim(", "[Claim(")):
@@ -426,11 +480,32 @@ class Folder:
                 stays.append(element)
         return stays
 
+    def table(self, title, heads, rows):
+        """A printed table, typeset."""
+        numeric = [_numeric(column) for column in zip(*rows, strict=True)]
+
+        def row(cells, name):
+            made = self.tag("tr")
+            for text, number in zip(cells, numeric, strict=True):
+                text = re.sub(r"(?<![\w^])-(?=\d)", "−", text)
+                kind = {"class_": "number"} if number else {}
+                made.append(self.tag(name if text else "td", text, **kind))
+            return made
+
+        body = self.tag("tbody", *[row(cells, "td") for cells in rows])
+        parts = [self.tag("thead", row(heads, "th")), body] if heads else [body]
+        if title:
+            parts.insert(0, self.tag("caption", title.rstrip(":")))
+        table = self.tag("table", *parts, class_="printed")
+        return self.tag("div", table, class_="pst-scrollable-table-container")
+
     def listing(self, lines):
         """Printed lines; a phone sets them so small that the longest fits."""
         columns = max(map(len, lines), default=0)
         pre = self.tag("pre", "\n".join(lines) + "\n", style=f"--columns: {columns}")
-        return self.tag("div", self.tag("div", pre, class_="highlight"), class_="output stream")
+        told = not any("  " in line or line.startswith(" ") for line in lines)  # nothing is aligned
+        kind = "output stream" + " running" * (told and columns > 62)
+        return self.tag("div", self.tag("div", pre, class_="highlight"), class_=kind)
 
     def step(self, label, place):
         """A link to an asserted equation; the equation gets one to the cell."""
@@ -577,14 +652,12 @@ def fold(page, target: Path, app) -> list[str]:
         app: Sphinx.
 
     Returns:
-        What is wrong with the page, a sentence each; nothing if it is made of no notebook.
+        What is wrong with the page, a sentence each.
     """
     name = target.relative_to(app.outdir).with_suffix("").as_posix()
     source = ROOT / f"{name}.ipynb"
     if name == "book/ledger":
         to_the_cells(page)
-    if not source.is_file():
-        return []
 
     def elsewhere(glued):
         document, _, key = glued.partition("::")
@@ -593,7 +666,9 @@ def fold(page, target: Path, app) -> list[str]:
         return f"{other}.html{place}" if place else ""
 
     up = os.path.relpath("book", Path(name).parent).replace(os.sep, "/") + "/"
-    notebook = json.loads(source.read_text(encoding="utf-8"))
+    notebook = {"cells": []}  # a page of text may show numbers of other pages
+    if source.is_file():
+        notebook = json.loads(source.read_text(encoding="utf-8"))
     return Folder(page, notebook, up, elsewhere).fold()
 
 

@@ -3,7 +3,6 @@ document.addEventListener("DOMContentLoaded", function () {
   var root = document.documentElement, button = document.querySelector(".code-switch");
   var folds = [].slice.call(document.querySelectorAll("details.code-fold"));
   var numbers = [].slice.call(document.querySelectorAll(".pasted-text[data-cell]"));
-  if (!folds.length || !button) { return; }
 
   var status = document.createElement("span");
   status.className = "only-said";
@@ -21,8 +20,10 @@ document.addEventListener("DOMContentLoaded", function () {
   function set(shown) {
     root.classList.toggle("code-shown", shown);
     folds.forEach(function (fold) { fold.open = shown; });
-    button.setAttribute("aria-pressed", String(shown));
-    button.title = shown ? "Fold all code (c)" : "Show all code (c)";
+    if (button) {
+      button.setAttribute("aria-pressed", String(shown));
+      button.title = shown ? "Fold all code (c)" : "Show all code (c)";
+    }
     numbers.forEach(function (number) {
       if (shown) { number.setAttribute("role", "link"); number.tabIndex = 0; }
       else { number.removeAttribute("role"); number.removeAttribute("tabindex"); }
@@ -44,7 +45,8 @@ document.addEventListener("DOMContentLoaded", function () {
 
   /* Open whatever hides an element: its fold, or the solution that it is part of. */
   function reveal(hash) {
-    var target = hash.length > 1 && document.getElementById(decodeURIComponent(hash.slice(1)));
+    var target = null;
+    try { target = document.getElementById(decodeURIComponent(hash.slice(1))); } catch (odd) { return null; }
     for (var part = target; part && part.closest; part = part.parentElement) {
       if (part.tagName === "DETAILS") { part.open = true; }
       var hidden = part.classList.contains("toggle-hidden") && part.querySelector("button.toggle-button");
@@ -59,15 +61,17 @@ document.addEventListener("DOMContentLoaded", function () {
     location.href = place;
   }
 
-  button.classList.add("ready");
-  button.addEventListener("click", toggle);
+  if (button) {
+    button.classList.add("ready");
+    button.addEventListener("click", toggle);
+  }
   if (stored() === "shown") { set(true); }
   document.addEventListener("keydown", function (event) {
     var at = event.target;
     if (event.key === "Enter" && at.matches && at.matches(".pasted-text[role=link]")) { follow(at); }
     if (event.key !== "c" || event.ctrlKey || event.metaKey || event.altKey || event.repeat) { return; }
     if (at.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(at.tagName)) { return; }
-    toggle();
+    if (folds.length || numbers.length) { toggle(); }
   });
   document.addEventListener("click", function (event) {
     var link = event.target.closest("a[href^='#']"), number = event.target.closest(".pasted-text[data-cell]");
