@@ -408,10 +408,10 @@ class Folder:
         """Put code and what only repeats numbers into one fold, below what stays."""
         code = [self.numbered(e.extract()) for e in box.find_all("div", class_="cell_input")]
         outputs = box.find_all("div", class_="cell_output")
-        whole = [o for o in outputs if o.find_parent("details", class_="above-input")]
+        whole = {id(o) for o in outputs if o.find_parent("details", class_="above-input")}
         inside, stays = self.tag("div", class_="cell_output"), []
         for output in outputs:
-            if output in whole:  # the author hid the cell with all that it shows
+            if id(output) in whole:  # the author hid the cell with all that it shows
                 inside.extend([e.extract() for e in output.find_all(True, recursive=False)])
                 continue
             stays += self.sorted_output(output, cell, inside)
@@ -468,7 +468,7 @@ class Folder:
         folded, kept = printed(lines, cell)
         stays = []
         for element in elements:
-            if element in streams:
+            if "stream" in element.get("class", ()):
                 if kept and element is streams[0]:
                     even = table_of(kept)
                     stays.append(self.table(*even) if even else self.listing(kept))
