@@ -1,0 +1,208 @@
+r"""The curve of least action between two points, whatever the Hamiltonian.
+
+A process has a Hamiltonian :math:`H(\theta,p)`, convex in p, with :math:`H(\theta,0)=0`. The action
+of a curve is :math:`\int\ell(\theta,d\theta)` with the price of a piece
+
+.. math:: \ell(\theta,v)=\max_p\{p\cdot v : H(\theta,p)\le 0\},\qquad v=\lambda H_p,
+
+so :math:`\partial\ell/\partial v=p` and :math:`\partial\ell/\partial\theta=-\lambda H_\theta` with
+the best p and its multiplier λ, the time that the piece takes (Heymann and Vanden-Eijnden,
+Communications on Pure and Applied Mathematics 61, 1052, 2008).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+_ROUNDS = 60  # of moving the curve across itself and spacing its points evenly
+_NEWTON = 100
+
+
+def cheapest(process, knots, links):
+    """The curve with so many links that costs least, from a first guess.
+
+    Between two rounds the points are spaced evenly, in units of the noise. In a round each moves
+    across the curve only, so that none slides along it. The moves are written in sines along the
+    curve, as the stiffness of the chain grows with the square of their number.
+
+    Args:
+        process: has ``prices(middles, steps)``, which returns costs (k,), p (k, n) and the slopes
+            of the cost in the middle (k, n), and ``width(points)``, a factor of its noise (n, n).
+        knots: points (m, n) of a polygon.
+        links: how many.
+
+    Returns:
+        Points (links + 1, n), costs (links,), momenta (links, n), slope of the sum in the end (n,).
+
+    Raises:
+        ArithmeticError: the curve did not come to rest.
+    """
+    from scipy.fft import dst
+    from scipy.optimize import minimize
+
+    width = process.width(spaced(knots, links))
+    curve = spaced(np.linalg.solve(width, knots.T).T, links)
+    soft, before = 1 / np.arange(1, links)[:, None], np.inf
+
+    def priced(curve):
+        points = curve @ width.T
+        return process.prices((points[1:] + points[:-1]) / 2, np.diff(points, axis=0))
+
+    for round_ in range(_ROUNDS):
+        curve = spaced(curve, links)
+        tangents = np.gradient(curve, axis=0)[1:-1]
+        tangents /= np.linalg.norm(tangents, axis=1, keepdims=True)
+
+        def across(shift, tangents=tangents):
+            return shift - tangents * np.sum(tangents * shift, axis=1, keepdims=True)
+
+        def moved(x, curve=curve, across=across):
+            waves = soft * x.reshape(links - 1, -1)
+            return curve + np.pad(across(dst(waves, 1, axis=0, norm="ortho")), ((1, 1), (0, 0)))
+
+        def cost(x, moved=moved, across=across):
+            try:
+                costs, momenta, pulls = priced(moved(x))
+            except ArithmeticError:
+                if not np.any(x):
+                    raise
+                return 1e300, 0 * x
+            slope = momenta[:-1] - momenta[1:] + (pulls[:-1] + pulls[1:]) / 2
+            waves = soft * dst(across(slope @ width), 1, axis=0, norm="ortho")
+            return np.sum(costs), waves.ravel()
+
+        options = {"maxiter": 25 if round_ < 6 else 300, "maxcor": 30, "ftol": 1e-14}
+        options |= {"gtol": 1e-10, "maxfun": 10**5}
+        found = minimize(
+            cost, np.zeros(curve[1:-1].size), jac=True, method="L-BFGS-B", options=options
+        )
+        curve = moved(found.x)
+        if abs(before - found.fun) <= 1e-9 * abs(found.fun) + 1e-13:
+            costs, momenta, pulls = priced(curve)
+            return curve @ width.T, costs, momenta, momenta[-1] + pulls[-1] / 2
+        before = found.fun
+    raise ArithmeticError(
+        f"the curve must come to rest, but its action {found.fun:.6g} still changes after "
+        f"{_ROUNDS} rounds; give a first guess with through=, or another number of links than "
+        f"{links}"
+    )
+
+
+def spaced(points, links):
+    """A curve through the same points, by splines, with its points evenly spaced.
+
+    Args:
+        points: shape (m, n).
+        links: how many.
+
+    Returns:
+        Shape (links + 1, n); the ends are kept.
+    """
+    from scipy.interpolate import CubicSpline
+
+    lengths = np.linalg.norm(np.diff(points, axis=0), axis=1)
+    arc = np.concatenate([[0], np.cumsum(lengths)])
+    apart = np.concatenate([[True], lengths > 1e-12 * arc[-1]])
+    arc, points = arc[apart], points[apart]
+    even = np.linspace(0, arc[-1], links + 1)
+    if len(points) < 8:
+        found = np.stack([np.interp(even, arc, column) for column in points.T], axis=1)
+    else:
+        found = CubicSpline(arc, points)(even)
+    found[0], found[-1] = points[0], points[-1]
+    return found
+
+
+def support(hamiltonian, steps, guess=None):
+    r"""The largest p·v under H(p) ≤ 0, for many v at once, by Newton's method.
+
+    Solves :math:`\lambda H_p=v`, H = 0; a step that leaves the domain of H or does not come nearer
+    is halved.
+
+    Args:
+        hamiltonian: a function of p (k, n) that returns H (k,), H_p (k, n) and H_pp (k, n, n), not
+            finite outside its domain.
+        steps: v, shape (k, n).
+        guess: p (k, n) and λ (k,); by default those of the Gaussian of the same drift and noise.
+
+    Returns:
+        p (k, n) and λ (k,).
+
+    Raises:
+        ValueError: the default guess, where H_pp(0) is not positive definite.
+        ArithmeticError: there is no such p.
+    """
+    k, n = steps.shape
+    unit = np.broadcast_to(np.eye(n), (k, n, n))
+    if guess is None:
+        _, drift, spread = hamiltonian(np.zeros((k, n)))
+        unit = np.linalg.inv(factor(spread))
+        aim, drift = ((unit @ v[..., None])[..., 0] for v in (steps, drift))
+        pace = np.linalg.norm(aim, axis=1) / np.maximum(np.linalg.norm(drift, axis=1), 1e-100)
+        p = (np.swapaxes(unit, 1, 2) @ (aim / pace[:, None] - drift)[..., None])[..., 0]
+        p = np.where(np.isfinite(hamiltonian(p)[0])[:, None], p, 0)
+    else:
+        p, pace = guess
+        aim = steps
+    unit = unit / np.linalg.norm(aim, axis=1)[:, None, None]
+
+    def residual(p, pace):
+        value, slope, bend = hamiltonian(p)
+        off = (unit @ (pace[:, None] * slope - steps)[..., None])[..., 0]
+        return np.c_[off, value], slope, bend
+
+    left, slope, bend = residual(p, pace)
+    for _ in range(_NEWTON):
+        size = np.linalg.norm(left, axis=1)
+        if size.max() < 1e-13:
+            break
+        matrix = np.zeros((k, n + 1, n + 1))
+        matrix[:, :n, :n] = unit @ (pace[:, None, None] * bend)
+        matrix[:, :n, n] = (unit @ slope[..., None])[..., 0]
+        matrix[:, n, :n] = slope
+        move = -(np.linalg.pinv(matrix) @ left[..., None])[..., 0]
+        share = np.minimum(1, 0.6 * pace / np.maximum(np.abs(move[:, n]), 1e-300))
+        for _ in range(40):
+            trial = p + share[:, None] * move[:, :n], pace + share * move[:, n]
+            tried, *rest = residual(*trial)
+            worse = ~(np.linalg.norm(tried, axis=1) <= (1 - 1e-4 * share) * size)
+            if not worse.any():
+                break
+            share = np.where(worse, share / 2, share)
+        better = ~worse
+        if not better.any():
+            break
+        p = np.where(better[:, None], trial[0], p)
+        pace = np.where(better, trial[1], pace)
+        left, slope, bend = residual(p, pace)
+    lost = ~(np.linalg.norm(left, axis=1) < 1e-8) | ~(pace > 0)
+    if lost.any():
+        raise ArithmeticError(
+            f"noise must be able to carry the walker along {steps[lost][0]}, but no tilt does so; "
+            "does some draw step that way? if not, no curve through there is ever taken: choose "
+            "another end, or another first guess with through="
+        )
+    return p, pace
+
+
+def factor(matrices):
+    """Cholesky's factor of noise.
+
+    Args:
+        matrices: D or a covariance, shape (..., n, n).
+
+    Returns:
+        Shape (..., n, n).
+
+    Raises:
+        ValueError: one of them is not positive definite.
+    """
+    try:
+        return np.linalg.cholesky(matrices)
+    except np.linalg.LinAlgError:
+        lowest = float(np.linalg.eigvalsh(matrices)[..., 0].min())
+        raise ValueError(
+            "noise must be positive definite along the curve, got the lowest eigenvalue "
+            f"{lowest:.3g}; add a little noise in every direction, or choose ends between which "
+            "none vanishes (see Noise.gates)"
+        ) from None

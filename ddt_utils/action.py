@@ -1,0 +1,336 @@
+r"""What an escape costs: the curve of least action, for any drift, noise, and for real minibatches.
+
+Where noise is weak a walker leaves along one curve, and the mean time of escape grows as
+
+.. math:: \ln\tau\approx S=\min_{\text{curves}}\int p\cdot d\theta,\qquad H(\theta,p)=0,
+
+with S the **quasi-potential** of the end, p at each place the largest in the direction of the
+curve, and H the Hamiltonian of the process (Freidlin and Wentzell, Random Perturbations of
+Dynamical Systems, 3rd ed., 2012). All is stated for the noise *as given*: S is the exponent itself,
+with no factor left out. Of a diffusion
+:math:`d\theta=b\,dt+\sqrt{2D}\,dW`
+
+.. math:: H=b\cdot p+p\cdot Dp,\qquad
+    S=\min\tfrac12\int\bigl(|b|_{D^{-1}}|d\theta|_{D^{-1}}-b\cdot D^{-1}d\theta\bigr),
+
+which is :math:`\Delta L/D` for :math:`b=-\nabla L` and the same D everywhere. Of SGD with
+independent minibatches of B samples, :math:`\theta\leftarrow\theta-\eta\hat g`, as η → 0 at fixed B
+
+.. math:: H=\frac B\eta K\Bigl(\theta,\frac{\eta p}B\Bigr),\qquad
+    K(\theta,q)=\ln\mathbb E\,e^{-q\cdot g},
+
+with g the gradient of one sample: in one step the chance of a path is tilted by
+:math:`\mathbb E e^{-\alpha\cdot\hat g}=e^{BK(\alpha/B)}`, and :math:`p=\alpha/\eta`. To second order
+in p this is the Hamiltonian of the diffusion with :math:`D=\frac\eta{2B}\operatorname{Cov}g`.
+
+Of finitely many samples gradients are bounded, and so is K on every bounded set of q. Where a
+sample can be as far away as it likes, and its gradient has an exponential tail, K is finite up to
+an edge only, and then one step may carry a walker all the way, at a cost of the same order:
+:func:`jump_action`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import sympy as sp
+
+from ddt_utils import _checks, _curve
+from ddt_utils._diffusion import Noise
+from ddt_utils._expressions import derivative, numpy_function
+from ddt_utils._tilted import Cumulants, SampleGradients, instance, minibatches, written
+from ddt_utils.landscape import Landscape
+from ddt_utils.limits import extrapolate
+
+__all__ = [
+    "Cumulants",
+    "Diffusion",
+    "LeastAction",
+    "SampleGradients",
+    "jump_action",
+    "least_action",
+    "minibatches",
+]
+
+_BOW = 0.02  # of the first guess, in units of its length
+
+
+@dataclass(frozen=True, eq=False)
+class LeastAction:
+    r"""The cheapest curve that was found, and what it costs.
+
+    Args:
+        value: S, with :math:`\ln\tau\approx S`. The curve is a local minimum, so S is an upper
+            bound of the quasi-potential: other curves may be cheaper still.
+        error: the numerical error of S, from three chains (:func:`ddt_utils.limits.extrapolate`).
+        points: the finest chain, evenly spaced in units of the noise, shape (links + 1, n). Of a
+            jump the last two are where it starts and lands.
+        costs: the price of each link, which add up to S but for the error, shape (links,).
+        momenta: p on each link, shape (links, n).
+        hamiltonian: H(θ, p) at the inner points with the mean p of both links, in units of 1/t;
+            it falls as the square of the links' length. Shape (links − 1,).
+    """
+
+    value: float
+    error: float
+    points: np.ndarray
+    costs: np.ndarray
+    momenta: np.ndarray
+    hamiltonian: np.ndarray
+
+
+@dataclass(frozen=True)
+class Diffusion:
+    r"""The process :math:`d\theta=b\,dt+\sqrt{2D}\,dW` (Ito).
+
+    Args:
+        landscape: the loss; of it only the variables are used if there is a ``drift``.
+        noise: gives D(θ), any of :mod:`ddt_utils.noise`, positive definite along the curve. Of
+            :class:`~ddt_utils.noise.MinibatchNoise` this is the Gaussian of the same covariance.
+        drift: b, a tuple of n SymPy expressions in the landscape's variables; None: −∇L.
+
+    Raises:
+        ValueError: no landscape, no noise, or a drift of another length or with other symbols.
+
+    Example:
+        >>> from ddt_utils import catalog, noise
+        >>> well = catalog.quartic()
+        >>> process = Diffusion(well, noise.WhiteNoise(0.125))
+        >>> round(least_action(process, [-1], [0]).value, 6)  # ΔL/D
+        2.0
+    """
+
+    landscape: Landscape
+    noise: Noise
+    drift: tuple | None = None
+
+    def __post_init__(self):
+        """Check the arguments."""
+        instance("landscape", self.landscape, Landscape)
+        instance("noise", self.noise, Noise)
+        if self.drift is None:
+            return
+        given = self.drift if isinstance(self.drift, (tuple, list)) else (self.drift,)
+        drift = tuple(written("the drift", b, self.landscape.variables) for b in given)
+        if len(drift) != self.landscape.dimension:
+            raise ValueError(
+                f"drift must have {self.landscape.dimension} entries, one per variable, got "
+                f"{len(drift)}; give a tuple of SymPy expressions"
+            )
+        object.__setattr__(self, "drift", drift)
+
+    @property
+    def dimension(self) -> int:
+        """The number n of variables."""
+        return self.landscape.dimension
+
+    @cached_property
+    def _parts(self):
+        """The drift, and the slopes of H, as functions of places and momenta."""
+        variables = self.landscape.variables
+        momenta = sp.symbols(f"p:{self.dimension}", cls=sp.Dummy, real=True)
+        down = tuple(-g for g in self.landscape.gradient_expression)
+        drift, p = down if self.drift is None else self.drift, sp.Matrix(momenta)
+        matrix = self.noise.diffusion_matrix(self.landscape)
+        value = (p.T * sp.Matrix(drift))[0] + (p.T * matrix * p)[0]
+        slopes = tuple(derivative(value, v) for v in variables)
+        return drift, slopes, (*variables, *momenta)
+
+    def _at(self, points):
+        """The drift and D."""
+        matrix = self.noise.diffusion(self.landscape, *points.T)
+        return self.landscape.evaluate(self._parts[0], *points.T), matrix
+
+    def width(self, points) -> np.ndarray:
+        """A factor of the mean D along a curve, shape (n, n); see ``_curve.cheapest``."""
+        return _curve.factor(self._at(points)[1].mean(axis=0))
+
+    def prices(self, middles, steps):
+        """Cost, momentum and slope of each link; see ``_curve.cheapest``."""
+        drift, matrix = self._at(middles)
+        half = np.linalg.inv(_curve.factor(matrix))
+        inverse = np.swapaxes(half, 1, 2) @ half
+        along = np.einsum("kij,kj->ki", inverse, steps)
+        length = np.sqrt(np.sum(steps * along, axis=1))
+        against = np.einsum("kij,kj->ki", inverse, drift)
+        pull = np.sqrt(np.sum(drift * against, axis=1))
+        pace = length / np.maximum(pull, 1e-300)  # the time of the link
+        p = (along / pace[:, None] - against) / 2
+        cost = (length * pull - np.sum(against * steps, axis=1)) / 2
+        return cost, p, -pace[:, None] * self._pull(middles, p)
+
+    def _pull(self, points, p):
+        _, slopes, symbols = self._parts
+        found = numpy_function(slopes, symbols)(*points.T, *p.T)
+        return np.stack([np.broadcast_to(v, len(points)) for v in found], axis=1)
+
+    def hamiltonian(self, points, momenta) -> np.ndarray:
+        r"""H(θ, p).
+
+        Args:
+            points: shape (k, n).
+            momenta: shape (k, n).
+
+        Returns:
+            Shape (k,), in units of 1/t.
+        """
+        drift, matrix = self._at(points)
+        return np.sum(momenta * drift, 1) + np.einsum("ki,kij,kj->k", momenta, matrix, momenta)
+
+
+def least_action(process, start, end, *, through=None, links: int = 32) -> LeastAction:
+    r"""The curve from one point to another along which noise carries a walker most cheaply.
+
+    The geometric action of a chain of points is minimised (Heymann and Vanden-Eijnden,
+    Communications on Pure and Applied Mathematics 61, 1052, 2008), with momenta and the slopes of
+    the Hamiltonian as in the simplified method of Grafke, Schäfer and Vanden-Eijnden (Fields
+    Institute Communications 79, 17, 2017), for three chains, each twice as fine as the one before.
+    Downhill is free: from a minimum to a saddle is as far as one has to look.
+
+    Args:
+        process: :class:`Diffusion`, :func:`minibatches`, :class:`SampleGradients` or
+            :class:`Cumulants`.
+        start: where the curve begins, usually a minimum: n numbers or a critical point.
+        end: where it ends.
+        through: one point (n,) or several (k, n) that the first guess passes; by default it is
+            straight, bent by a fiftieth of its length so that it cannot rest on an axis of
+            symmetry.
+        links: of the coarsest chain.
+
+    Returns:
+        The curve, with S for the noise as given: :math:`\ln\tau\approx S`.
+
+    Raises:
+        ValueError: an argument of another shape, start and end the same, or D not positive
+            definite on the way.
+        ArithmeticError: the curve did not come to rest, or no draw steps the way that it has to go.
+
+    Example:
+        A rotating bowl: S is half of :math:`x\cdot\Sigma^{-1}x`, here with Σ = D/k.
+
+        >>> import sympy as sp
+        >>> from ddt_utils import landscape, noise
+        >>> x, y = sp.symbols("x y", real=True)
+        >>> bowl = landscape.Landscape(x**2 + y**2, (x, y), name="bowl", box=((-2, 2),) * 2)
+        >>> drift = (-2 * x + y / 2, -2 * y - x / 2)
+        >>> process = Diffusion(bowl, noise.WhiteNoise(0.1), drift=drift)
+        >>> round(least_action(process, [0, 0], [1, 0]).value, 2)
+        10.0
+    """
+    start, end = _ends(process, start, end)
+    links = _checks.whole("links", links, least=4, remedy="a curve needs a shape")
+    knots, chains = _guess(start, end, through), []
+    for level in range(3):
+        *chain, _ = _curve.cheapest(process, knots, links * 2**level)
+        knots = chain[0]
+        chains.append(chain)
+    return _result(process, chains)
+
+
+def jump_action(process: Cumulants, start, end, *, links: int = 32) -> LeastAction:
+    r"""The cheapest way that ends with one long step, where tails are exponential.
+
+    The chance of a step v from θ falls as :math:`e^{-J}`,
+    :math:`J=\frac B\eta\max\{q\cdot v: K(\theta,q)<\infty\}`, which is of the same order as the
+    price of a curve. So a walker may climb to a place from which a single step is cheap, not
+    necessarily on the way, and leave at once; that place is sought by its slopes from the start.
+    The quasi-potential is the lesser of this and of :func:`least_action`.
+
+    Args:
+        process: a law with ``tails``. Finitely many samples have none: their gradients are bounded.
+        start: where the curve begins.
+        end: where the step lands.
+        links: of the coarsest chain before the step.
+
+    Returns:
+        The curve; the last link is the step. S for the noise as given.
+
+    Raises:
+        ValueError: no law with ``tails``, start and end the same, or no edge in the direction of
+            the step.
+        ArithmeticError: as for :func:`least_action`, or no best place was found.
+
+    Example:
+        >>> import sympy as sp
+        >>> theta, q = sp.symbols("theta q", real=True)
+        >>> inside = 1 + 2 * q * theta - q**2
+        >>> process = Cumulants(-sp.log(inside) / 2, (theta,), (q,), learning_rate=1,
+        ...                     batch_size=1, tails=inside)
+        >>> found = jump_action(process, [0], [2])
+        >>> round(found.value, 4), found.points[-2:].round(3).tolist()
+        (0, 0)
+    """
+    from scipy.optimize import minimize
+
+    if getattr(process, "tails", None) is None:
+        raise ValueError(
+            f"a long step needs a law with tails, got {process!r}; bounded gradients have none, "
+            "take least_action alone"
+        )
+    start, end = _ends(process, start, end)
+    links = _checks.whole("links", links, least=4, remedy="a curve needs a shape")
+    length, place, chains = np.linalg.norm(end - start), start, []
+    for level in range(3):
+
+        def whole(x, links=links * 2**level):
+            """The curve to where the step begins and the step: all of it, and the cost's slope."""
+            place = start + length * x
+            price, p, slope = process.jump(place, end)
+            if np.linalg.norm(place - start) < 1e-6 * length:
+                return (np.stack([place, end]), np.array([price]), p[None]), slope * length
+            points, costs, momenta, pull = _curve.cheapest(
+                process, _guess(start, place, None), links
+            )
+            chain = np.r_[points, end[None]], np.r_[costs, price], np.r_[momenta, p[None]]
+            return chain, (slope + pull) * length
+
+        def cost(x, whole=whole):
+            (_, costs, _), slope = whole(x)
+            return np.sum(costs), slope
+
+        found = minimize(cost, (place - start) / length, jac=True, method="L-BFGS-B")
+        place = start + length * found.x
+        chains.append(whole(found.x)[0])
+    return _result(process, chains)
+
+
+def _ends(process, start, end):
+    """The two ends, checked."""
+    if not hasattr(process, "prices"):
+        raise ValueError(
+            f"process must be a Diffusion, minibatches, SampleGradients or Cumulants, got "
+            f"{process!r}; wrap the landscape and the noise in one"
+        )
+    shape = (process.dimension,)
+    start, end = (
+        _checks.array(name, getattr(place, "location", place), shape=shape)
+        for name, place in (("start", start), ("end", end))
+    )
+    if np.array_equal(start, end):
+        raise ValueError(f"start and end must be different points, got {start} twice; give a saddle")
+    return start, end
+
+
+def _guess(start, end, through):
+    """The first guess of a curve, a polygon."""
+    if through is not None:
+        places = _checks.array("through", through)
+        places = _checks.array("through", np.atleast_2d(places), shape=(None, len(start)))
+        return np.concatenate([start[None], places, end[None]])
+    share, way = np.linspace(0, 1, 17)[:, None], end - start
+    aside = np.cos(1 + np.arange(len(start)))
+    aside -= way * (aside @ way) / (way @ way)
+    aside *= _BOW * np.linalg.norm(way) / max(np.linalg.norm(aside), 1e-12 * np.linalg.norm(way))
+    return start + share * way + np.sin(np.pi * share) * (aside if len(start) > 1 else 0)
+
+
+def _result(process, chains):
+    """Chains, each twice as fine as the one before, as one result."""
+    points, costs, momenta = chains[-1]
+    sizes = [2.0 ** -k for k in range(len(chains))]
+    limit = extrapolate(sizes, [np.sum(costs) for _, costs, _ in chains], powers=(2, 4))
+    inner = points[1:-1]
+    energy = process.hamiltonian(inner, (momenta[1:] + momenta[:-1]) / 2) if len(inner) else inner
+    return LeastAction(limit.value, limit.error, points, costs, momenta, energy)
