@@ -63,7 +63,7 @@ def cheapest(process, knots, links):
         def cost(x, moved=moved, across=across):
             try:
                 costs, momenta, pulls = priced(moved(x))
-            except ArithmeticError:
+            except (ArithmeticError, ValueError):
                 if not np.any(x):
                     raise
                 return 1e300, 0 * x
@@ -132,19 +132,40 @@ def support(hamiltonian, steps, guess=None):
         ValueError: the default guess, where H_pp(0) is not positive definite.
         ArithmeticError: there is no such p.
     """
+    with np.errstate(all="ignore"):  # outside its domain H has no value
+        p, pace, lost = _supported(hamiltonian, steps, guess)
+    if lost.any():
+        raise ArithmeticError(
+            f"noise must be able to carry the walker along {steps[lost][0]}, but no tilt does so; "
+            "does some draw step that way? if not, no curve through there is ever taken: choose "
+            "another end, or another first guess with through="
+        )
+    return p, pace
+
+
+def _supported(hamiltonian, steps, guess):
+    """p, λ, and where they were not found."""
+    if guess is not None:
+        unit = np.broadcast_to(np.eye(steps.shape[1]), (len(steps), *steps.shape[1:] * 2))
+        return _newton(hamiltonian, steps, *guess, unit)
+    _, drift, spread = hamiltonian(np.zeros_like(steps))
+    unit = np.linalg.inv(factor(spread))
+    aim, drift = ((unit @ v[..., None])[..., 0] for v in (steps, drift))
+    pace = np.linalg.norm(aim, axis=1) / np.maximum(np.linalg.norm(drift, axis=1), 1e-100)
+    gauss = (np.swapaxes(unit, 1, 2) @ (aim / pace[:, None] - drift)[..., None])[..., 0]
+    p, pace, lost = _newton(hamiltonian, steps, gauss, pace, unit)
+    if not lost.any():
+        return p, pace, lost
+    p = _on_ray(hamiltonian, gauss)  # once more, from where the ray through the guess meets H = 0
+    ahead = (unit @ hamiltonian(p)[1][..., None])[..., 0]
+    pace = np.sum(aim * ahead, axis=1) / np.sum(ahead**2, axis=1)
+    return _newton(hamiltonian, steps, p, np.maximum(pace, 1e-100), unit)
+
+
+def _newton(hamiltonian, steps, p, pace, unit):
+    """p, λ, and where they were not found."""
     k, n = steps.shape
-    unit = np.broadcast_to(np.eye(n), (k, n, n))
-    if guess is None:
-        _, drift, spread = hamiltonian(np.zeros((k, n)))
-        unit = np.linalg.inv(factor(spread))
-        aim, drift = ((unit @ v[..., None])[..., 0] for v in (steps, drift))
-        pace = np.linalg.norm(aim, axis=1) / np.maximum(np.linalg.norm(drift, axis=1), 1e-100)
-        p = (np.swapaxes(unit, 1, 2) @ (aim / pace[:, None] - drift)[..., None])[..., 0]
-        p = np.where(np.isfinite(hamiltonian(p)[0])[:, None], p, 0)
-    else:
-        p, pace = guess
-        aim = steps
-    unit = unit / np.linalg.norm(aim, axis=1)[:, None, None]
+    unit = unit / np.linalg.norm(unit @ steps[..., None], axis=1)[..., None]
 
     def residual(p, pace):
         value, slope, bend = hamiltonian(p)
@@ -154,35 +175,45 @@ def support(hamiltonian, steps, guess=None):
     left, slope, bend = residual(p, pace)
     for _ in range(_NEWTON):
         size = np.linalg.norm(left, axis=1)
-        if size.max() < 1e-13:
+        fine = np.isfinite(size)
+        if not (size[fine] > 1e-13).any():
             break
         matrix = np.zeros((k, n + 1, n + 1))
         matrix[:, :n, :n] = unit @ (pace[:, None, None] * bend)
         matrix[:, :n, n] = (unit @ slope[..., None])[..., 0]
         matrix[:, n, :n] = slope
-        move = -(np.linalg.pinv(matrix) @ left[..., None])[..., 0]
+        matrix[~np.isfinite(matrix).all(axis=(1, 2))] = np.eye(n + 1)
+        right = -np.where(fine[:, None], left, 0)[..., None]
+        try:
+            move = np.linalg.solve(matrix, right)[..., 0]
+        except np.linalg.LinAlgError:
+            move = (np.linalg.pinv(matrix) @ right)[..., 0]
         share = np.minimum(1, 0.6 * pace / np.maximum(np.abs(move[:, n]), 1e-300))
         for _ in range(40):
             trial = p + share[:, None] * move[:, :n], pace + share * move[:, n]
             tried, *rest = residual(*trial)
             worse = ~(np.linalg.norm(tried, axis=1) <= (1 - 1e-4 * share) * size)
-            if not worse.any():
+            if not (worse & fine & (size > 1e-10)).any():
                 break
             share = np.where(worse, share / 2, share)
-        better = ~worse
-        if not better.any():
+        if worse.all():
             break
-        p = np.where(better[:, None], trial[0], p)
-        pace = np.where(better, trial[1], pace)
+        p = np.where(worse[:, None], p, trial[0])
+        pace = np.where(worse, pace, trial[1])
         left, slope, bend = residual(p, pace)
-    lost = ~(np.linalg.norm(left, axis=1) < 1e-8) | ~(pace > 0)
-    if lost.any():
-        raise ArithmeticError(
-            f"noise must be able to carry the walker along {steps[lost][0]}, but no tilt does so; "
-            "does some draw step that way? if not, no curve through there is ever taken: choose "
-            "another end, or another first guess with through="
-        )
-    return p, pace
+    return p, pace, ~(np.linalg.norm(left, axis=1) < 1e-8) | ~(pace > 0)
+
+
+def _on_ray(hamiltonian, p):
+    """Multiples of p, between H < 0 and H > 0 or no value, by bisection."""
+    low, high = np.zeros(len(p)), np.ones(len(p))
+    for _ in range(60):
+        high = np.where(hamiltonian(high[:, None] * p)[0] <= 0, 2 * high, high)
+    for _ in range(80):
+        middle = (low + high) / 2
+        inside = hamiltonian(middle[:, None] * p)[0] <= 0
+        low, high = np.where(inside, middle, low), np.where(inside, high, middle)
+    return low[:, None] * p
 
 
 def factor(matrices):

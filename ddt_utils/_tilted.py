@@ -1,4 +1,4 @@
-r"""Minibatches as a process for :mod:`ddt_utils.action`: the tilt of real samples, or of a law.
+r"""Minibatches as a process for :mod:`ddt_utils.action`: the tilt of real samples.
 
 The price of a piece of a curve is the largest :math:`q\cdot v` with
 :math:`K(\theta,q)=\ln\mathbb E\,e^{-q\cdot g}\le0`, and q, the momentum per sample, is found by
@@ -13,18 +13,17 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-import sympy as sp
 
 from ddt_utils import _checks, _curve
-from ddt_utils._diffusion import expression
-from ddt_utils._expressions import derivative, numpy_function
+from ddt_utils._drift import instance
+from ddt_utils._expressions import derivative
 from ddt_utils.landscape import Landscape
 from ddt_utils.noise import MinibatchNoise
 
 _BATCHES = 3000  # that are listed when a sample is drawn once at most
 
 
-class _Tilted:
+class Tilted:
     """Minibatches, whose price is found by Newton's method; q = η p / B."""
 
     @property
@@ -59,7 +58,7 @@ class _Tilted:
 
 
 @dataclass(frozen=True)
-class SampleGradients(_Tilted):
+class SampleGradients(Tilted):
     r"""SGD with minibatches of m samples whose gradients are given by a function.
 
     For a network, whose loss is no SymPy expression: :math:`K=\ln\frac1m\sum_i e^{-q\cdot g_i}`.
@@ -79,13 +78,14 @@ class SampleGradients(_Tilted):
 
     Example:
         >>> import numpy as np
+        >>> from ddt_utils.action import SampleGradients, least_action
         >>> def gradients(points):  # two losses, (θ ± 1)²/2
         ...     return points[:, None] + np.array([[1.0], [-1.0]])
         >>> for gaussian in (False, True):
         ...     process = SampleGradients(gradients, 1, learning_rate=0.1, batch_size=2,
         ...                               gaussian=gaussian)
         ...     print(round(least_action(process, [0], [0.5]).value, 4))
-        5.2324
+        5.4969
         5.0
     """
 
@@ -100,7 +100,7 @@ class SampleGradients(_Tilted):
         if not callable(self.gradients):
             raise ValueError(f"gradients must be a function, got {self.gradients!r}; see its shape")
         _checks.whole("dimension", self.dimension, least=1)
-        _check_rates(self)
+        check_rates(self)
         _checks.choice("gaussian", self.gaussian, (True, False))
 
     def _drawn(self, points):
@@ -157,13 +157,14 @@ def minibatches(landscape: Landscape, noise: MinibatchNoise) -> SampleGradients:
     Example:
         >>> import sympy as sp
         >>> from ddt_utils import landscape, noise
+        >>> from ddt_utils.action import Diffusion, least_action, minibatches
         >>> x = sp.Symbol("x", real=True)
         >>> losses = tuple((x - y)**2 / 2 for y in (-2, 0.5, 0.5, 0.5, 0.5))
         >>> bowl = landscape.Landscape(sum(losses) / 5, (x,), name="mean", box=((-3, 3),))
         >>> drawn = noise.MinibatchNoise(losses, learning_rate=0.05, batch_size=1)
         >>> for process in (minibatches(bowl, drawn), Diffusion(bowl, drawn)):
         ...     print(round(least_action(process, [0], [0.35]).value, 4))
-        4.7148
+        3.6627
         2.45
     """
     instance("noise", noise, MinibatchNoise)
@@ -195,161 +196,15 @@ def minibatches(landscape: Landscape, noise: MinibatchNoise) -> SampleGradients:
     )
 
 
-@dataclass(frozen=True)
-class Cumulants(_Tilted):
-    r"""SGD with samples from a law, by its :math:`K(\theta,q)=\ln\mathbb E\,e^{-q\cdot g}`.
+def check_rates(process) -> None:
+    """Check η and B of a process, and make numbers of them.
 
     Args:
-        expression: K, a SymPy expression in ``variables`` and ``momenta``, convex in q and zero at
-            q = 0; not real outside its domain.
-        variables: θ, n symbols.
-        momenta: q, n symbols.
-        learning_rate: η.
-        batch_size: B.
-        tails: where an edge bounds the domain of K, an expression that is positive inside, zero on
-            the edge; for :func:`jump_action`. None: K is finite everywhere.
+        process: has both.
 
     Raises:
-        ValueError: other symbols, K(θ, 0) is not zero, or η, B not positive.
-
-    Example:
-        A line fitted to y = σξ without slope, features x ~ N(0, 1): E exp(−q g) by hand, with the
-        distance θ and g = x(θx − σξ).
-
-        >>> import sympy as sp
-        >>> theta, q = sp.symbols("theta q", real=True)
-        >>> inside = 1 + 2 * q * theta - q**2 / 4  # σ = 1/2
-        >>> process = Cumulants(-sp.log(inside) / 2, (theta,), (q,), learning_rate=0.1,
-        ...                     batch_size=1, tails=inside)
-        >>> round(least_action(process, [0], [0.75]).value, 6)  # θ²/σ²/η
-        22.5
-        >>> round(jump_action(process, [0], [0.75]).value, 2)
-        13.64
+        ValueError: one of them is not positive and finite.
     """
-
-    expression: sp.Expr
-    variables: tuple
-    momenta: tuple
-    learning_rate: float
-    batch_size: float
-    tails: sp.Expr | None = None
-
-    def __post_init__(self):
-        """Check the arguments."""
-        _check_rates(self)
-        known = tuple(self.variables) + tuple(self.momenta)
-        if len(self.variables) != len(self.momenta) or len(set(known)) < len(known) or not known:
-            raise ValueError(
-                f"variables and momenta must be n different symbols each, got {known}; name one q "
-                "for every variable"
-            )
-        value = written("K", self.expression, known)
-        at_zero = sp.simplify(value.subs(dict.fromkeys(self.momenta, 0)))
-        if at_zero != 0:
-            raise ValueError(
-                f"K must be zero at q = 0, got {at_zero}; it is the logarithm of a mean of "
-                "exp(-q·g), and a law has the mass one"
-            )
-        if self.tails is not None:
-            written("tails", self.tails, known)
-
-    @property
-    def dimension(self) -> int:
-        """The number n of variables."""
-        return len(self.variables)
-
-    def _cumulant(self, points, of=None):
-        value, momenta, n = self.expression if of is None else of, self.momenta, self.dimension
-        first = [derivative(value, q) for q in momenta]
-        every = (value, *first, *(derivative(f, q) for f in first for q in momenta))
-
-        def at(q):
-            found = self._evaluated(every, points, q)
-            return found[:, 0], found[:, 1 : n + 1], found[:, n + 1 :].reshape(-1, n, n)
-
-        return at
-
-    def _evaluated(self, expressions, points, q):
-        with np.errstate(all="ignore"):
-            called = numpy_function(tuple(expressions), (*self.variables, *self.momenta))
-            found = called(*points.T, *q.T)
-        return np.stack([np.broadcast_to(v, len(points)) for v in found], axis=1).astype(float)
-
-    def _slopes(self, points, q, steps, of=None):
-        value = self.expression if of is None else of
-        return self._evaluated([derivative(value, v) for v in self.variables], points, q)
-
-    def jump(self, place, end):
-        """The price of one step from a place to another: the largest q·v inside the edge.
-
-        Args:
-            place: where it begins, shape (n,).
-            end: where it lands, shape (n,).
-
-        Returns:
-            The price, p (n,), and the slope of the price in ``place`` (n,).
-
-        Raises:
-            ValueError: there is no edge in the direction of the step.
-            ArithmeticError: the best q on the edge was not found.
-        """
-        place, step = place[None], (end - place)[None]
-        reach = np.geomspace(1e-6, 1e6, 4000)[:, None] * step / np.sum(step**2)
-        level = self._evaluated([self.tails], np.repeat(place, len(reach), 0), reach)[:, 0]
-        (out,) = np.nonzero(~(level > 0))
-        if not out.size or not out[0]:
-            raise ValueError(
-                f"tails must be positive at q = 0 and vanish at an edge along {step[0]}, got "
-                f"{level[0]:.3g} to {level[-1]:.3g} at {place[0]}; without an edge no step is long"
-            )
-        edge, q = self._cumulant(place, -self.tails), reach[out[0] - 1 : out[0]]
-        pace = np.sum(step**2, axis=1) / np.abs(np.sum(edge(q)[1] * step, axis=1))
-        q, pace = _curve.support(edge, step, (q, pace))
-        pull = -pace[:, None] * self._slopes(place, q, step, -self.tails)
-        return self.scale * np.sum(q * step), self.scale * q[0], self.scale * (pull - q)[0]
-
-
-def instance(name, value, kind) -> None:
-    """Refuse what is not of a class.
-
-    Args:
-        name: what the value is called.
-        value: anything.
-        kind: the class.
-
-    Raises:
-        ValueError: it is of another.
-    """
-    if not isinstance(value, kind):
-        raise ValueError(f"{name} must be a {kind.__name__}, got {value!r}; see its module")
-
-
-def written(name, value, symbols) -> sp.Expr:
-    """An expression in given symbols.
-
-    Args:
-        name: what it is called.
-        value: a number or SymPy.
-        symbols: those that it may use.
-
-    Returns:
-        SymPy.
-
-    Raises:
-        ValueError: it is no expression, or has other symbols.
-    """
-    found = expression(name, value)
-    unknown = found.free_symbols - set(symbols)
-    if unknown:
-        raise ValueError(
-            f"{name} may use only the symbols {tuple(symbols)}, got also {unknown}; substitute "
-            "numbers for parameters with expression.subs"
-        )
-    return found
-
-
-def _check_rates(process):
-    """Check η and B."""
     for name in ("learning_rate", "batch_size"):
         remedy = "the action is B/η times that of one sample"
         value = _checks.number(name, getattr(process, name), above=0, remedy=remedy)

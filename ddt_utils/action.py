@@ -19,9 +19,10 @@ independent minibatches of B samples, :math:`\theta\leftarrow\theta-\eta\hat g`,
 .. math:: H=\frac B\eta K\Bigl(\theta,\frac{\eta p}B\Bigr),\qquad
     K(\theta,q)=\ln\mathbb E\,e^{-q\cdot g},
 
-with g the gradient of one sample: in one step the chance of a path is tilted by
-:math:`\mathbb E e^{-\alpha\cdot\hat g}=e^{BK(\alpha/B)}`, and :math:`p=\alpha/\eta`. To second order
-in p this is the Hamiltonian of the diffusion with :math:`D=\frac\eta{2B}\operatorname{Cov}g`.
+with g the gradient of one sample: the logarithm of
+:math:`\mathbb E\,e^{-\alpha\cdot\hat g}` is :math:`BK(\theta,\alpha/B)` per step, :math:`1/\eta`
+steps make a unit of t, and :math:`p=\alpha/\eta`. To second order in p this is the Hamiltonian of
+the diffusion with :math:`D=\frac\eta{2B}\operatorname{Cov}g`.
 
 Of finitely many samples gradients are bounded, and so is K on every bounded set of q. Where a
 sample can be as far away as it likes, and its gradient has an exponential tail, K is finite up to
@@ -32,16 +33,13 @@ an edge only, and then one step may carry a walker all the way, at a cost of the
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
-import sympy as sp
 
 from ddt_utils import _checks, _curve
-from ddt_utils._diffusion import Noise
-from ddt_utils._expressions import derivative, numpy_function
-from ddt_utils._tilted import Cumulants, SampleGradients, instance, minibatches, written
-from ddt_utils.landscape import Landscape
+from ddt_utils._cumulants import Cumulants
+from ddt_utils._drift import Diffusion
+from ddt_utils._tilted import SampleGradients, minibatches
 from ddt_utils.limits import extrapolate
 
 __all__ = [
@@ -70,7 +68,7 @@ class LeastAction:
         costs: the price of each link, which add up to S but for the error, shape (links,).
         momenta: p on each link, shape (links, n).
         hamiltonian: H(θ, p) at the inner points with the mean p of both links, in units of 1/t;
-            it falls as the square of the links' length. Shape (links − 1,).
+            it falls as the square of the links' length. Shape (links − 1,), of a jump one less.
     """
 
     value: float
@@ -79,105 +77,6 @@ class LeastAction:
     costs: np.ndarray
     momenta: np.ndarray
     hamiltonian: np.ndarray
-
-
-@dataclass(frozen=True)
-class Diffusion:
-    r"""The process :math:`d\theta=b\,dt+\sqrt{2D}\,dW` (Ito).
-
-    Args:
-        landscape: the loss; of it only the variables are used if there is a ``drift``.
-        noise: gives D(θ), any of :mod:`ddt_utils.noise`, positive definite along the curve. Of
-            :class:`~ddt_utils.noise.MinibatchNoise` this is the Gaussian of the same covariance.
-        drift: b, a tuple of n SymPy expressions in the landscape's variables; None: −∇L.
-
-    Raises:
-        ValueError: no landscape, no noise, or a drift of another length or with other symbols.
-
-    Example:
-        >>> from ddt_utils import catalog, noise
-        >>> well = catalog.quartic()
-        >>> process = Diffusion(well, noise.WhiteNoise(0.125))
-        >>> round(least_action(process, [-1], [0]).value, 6)  # ΔL/D
-        2.0
-    """
-
-    landscape: Landscape
-    noise: Noise
-    drift: tuple | None = None
-
-    def __post_init__(self):
-        """Check the arguments."""
-        instance("landscape", self.landscape, Landscape)
-        instance("noise", self.noise, Noise)
-        if self.drift is None:
-            return
-        given = self.drift if isinstance(self.drift, (tuple, list)) else (self.drift,)
-        drift = tuple(written("the drift", b, self.landscape.variables) for b in given)
-        if len(drift) != self.landscape.dimension:
-            raise ValueError(
-                f"drift must have {self.landscape.dimension} entries, one per variable, got "
-                f"{len(drift)}; give a tuple of SymPy expressions"
-            )
-        object.__setattr__(self, "drift", drift)
-
-    @property
-    def dimension(self) -> int:
-        """The number n of variables."""
-        return self.landscape.dimension
-
-    @cached_property
-    def _parts(self):
-        """The drift, and the slopes of H, as functions of places and momenta."""
-        variables = self.landscape.variables
-        momenta = sp.symbols(f"p:{self.dimension}", cls=sp.Dummy, real=True)
-        down = tuple(-g for g in self.landscape.gradient_expression)
-        drift, p = down if self.drift is None else self.drift, sp.Matrix(momenta)
-        matrix = self.noise.diffusion_matrix(self.landscape)
-        value = (p.T * sp.Matrix(drift))[0] + (p.T * matrix * p)[0]
-        slopes = tuple(derivative(value, v) for v in variables)
-        return drift, slopes, (*variables, *momenta)
-
-    def _at(self, points):
-        """The drift and D."""
-        matrix = self.noise.diffusion(self.landscape, *points.T)
-        return self.landscape.evaluate(self._parts[0], *points.T), matrix
-
-    def width(self, points) -> np.ndarray:
-        """A factor of the mean D along a curve, shape (n, n); see ``_curve.cheapest``."""
-        return _curve.factor(self._at(points)[1].mean(axis=0))
-
-    def prices(self, middles, steps):
-        """Cost, momentum and slope of each link; see ``_curve.cheapest``."""
-        drift, matrix = self._at(middles)
-        half = np.linalg.inv(_curve.factor(matrix))
-        inverse = np.swapaxes(half, 1, 2) @ half
-        along = np.einsum("kij,kj->ki", inverse, steps)
-        length = np.sqrt(np.sum(steps * along, axis=1))
-        against = np.einsum("kij,kj->ki", inverse, drift)
-        pull = np.sqrt(np.sum(drift * against, axis=1))
-        pace = length / np.maximum(pull, 1e-300)  # the time of the link
-        p = (along / pace[:, None] - against) / 2
-        cost = (length * pull - np.sum(against * steps, axis=1)) / 2
-        return cost, p, -pace[:, None] * self._pull(middles, p)
-
-    def _pull(self, points, p):
-        _, slopes, symbols = self._parts
-        found = numpy_function(slopes, symbols)(*points.T, *p.T)
-        return np.stack([np.broadcast_to(v, len(points)) for v in found], axis=1)
-
-    def hamiltonian(self, points, momenta) -> np.ndarray:
-        r"""H(θ, p).
-
-        Args:
-            points: shape (k, n).
-            momenta: shape (k, n).
-
-        Returns:
-            Shape (k,), in units of 1/t.
-        """
-        drift, matrix = self._at(points)
-        return np.sum(momenta * drift, 1) + np.einsum("ki,kij,kj->k", momenta, matrix, momenta)
 
 
 def least_action(process, start, end, *, through=None, links: int = 32) -> LeastAction:
@@ -236,7 +135,8 @@ def jump_action(process: Cumulants, start, end, *, links: int = 32) -> LeastActi
     :math:`J=\frac B\eta\max\{q\cdot v: K(\theta,q)<\infty\}`, which is of the same order as the
     price of a curve. So a walker may climb to a place from which a single step is cheap, not
     necessarily on the way, and leave at once; that place is sought by its slopes from the start.
-    The quasi-potential is the lesser of this and of :func:`least_action`.
+    Where no such step is cheaper than to climb all the way, the step has no length and S is that
+    of :func:`least_action`. Two long steps, or a climb after the step, are not tried.
 
     Args:
         process: a law with ``tails``. Finitely many samples have none: their gradients are bounded.
@@ -260,7 +160,9 @@ def jump_action(process: Cumulants, start, end, *, links: int = 32) -> LeastActi
         ...                     batch_size=1, tails=inside)
         >>> found = jump_action(process, [0], [2])
         >>> round(found.value, 4), found.points[-2:].round(3).tolist()
-        (0, 0)
+        (1.7847, [[-0.412], [2.0]])
+        >>> round(least_action(process, [0], [2]).value, 4)
+        4.0
     """
     from scipy.optimize import minimize
 
@@ -277,6 +179,11 @@ def jump_action(process: Cumulants, start, end, *, links: int = 32) -> LeastActi
         def whole(x, links=links * 2**level):
             """The curve to where the step begins and the step: all of it, and the cost's slope."""
             place = start + length * x
+            if np.linalg.norm(end - place) < 1e-9 * length:  # no step at all is the climb alone
+                points, costs, momenta, _ = _curve.cheapest(
+                    process, _guess(start, end, None), links
+                )
+                return (np.r_[points, end[None]], np.r_[costs, 0], np.r_[momenta, 0 * end[None]]), 0
             price, p, slope = process.jump(place, end)
             if np.linalg.norm(place - start) < 1e-6 * length:
                 return (np.stack([place, end]), np.array([price]), p[None]), slope * length
@@ -288,12 +195,14 @@ def jump_action(process: Cumulants, start, end, *, links: int = 32) -> LeastActi
 
         def cost(x, whole=whole):
             (_, costs, _), slope = whole(x)
-            return np.sum(costs), slope
+            return np.sum(costs), slope + 0 * x
 
         found = minimize(cost, (place - start) / length, jac=True, method="L-BFGS-B")
-        place = start + length * found.x
-        chains.append(whole(found.x)[0])
-    return _result(process, chains)
+        there = (end - start) / length
+        best = there if cost(there)[0] <= found.fun * (1 + 1e-12) else found.x
+        place = start + length * best
+        chains.append(whole(best)[0])
+    return _result(process, chains, steps=1)
 
 
 def _ends(process, start, end):
@@ -309,7 +218,10 @@ def _ends(process, start, end):
         for name, place in (("start", start), ("end", end))
     )
     if np.array_equal(start, end):
-        raise ValueError(f"start and end must be different points, got {start} twice; give a saddle")
+        raise ValueError(
+            f"start and end must be different points, got {start} twice; the end is a saddle, or "
+            "the place to be reached"
+        )
     return start, end
 
 
@@ -326,11 +238,13 @@ def _guess(start, end, through):
     return start + share * way + np.sin(np.pi * share) * (aside if len(start) > 1 else 0)
 
 
-def _result(process, chains):
-    """Chains, each twice as fine as the one before, as one result."""
+def _result(process, chains, steps=0):
+    """Chains, each twice as fine as the one before, as one result; the last links may be steps."""
     points, costs, momenta = chains[-1]
-    sizes = [2.0 ** -k for k in range(len(chains))]
+    sizes = [2.0**-k for k in range(len(chains))]
     limit = extrapolate(sizes, [np.sum(costs) for _, costs, _ in chains], powers=(2, 4))
-    inner = points[1:-1]
-    energy = process.hamiltonian(inner, (momenta[1:] + momenta[:-1]) / 2) if len(inner) else inner
+    smooth = momenta[: len(momenta) - steps]
+    energy = np.zeros(0)
+    if len(smooth) > 1:
+        energy = process.hamiltonian(points[1 : len(smooth)], (smooth[1:] + smooth[:-1]) / 2)
     return LeastAction(limit.value, limit.error, points, costs, momenta, energy)
