@@ -62,7 +62,8 @@ class LeastAction:
     Args:
         value: S, with :math:`\ln\tau\approx S`. The curve is a local minimum, so S is an upper
             bound of the quasi-potential: other curves may be cheaper still.
-        error: the numerical error of S, from three chains (:func:`ddt_utils.limits.extrapolate`).
+        error: the numerical error of S, from three chains (:func:`ddt_utils.limits.extrapolate`),
+            and what the even spacing of their points still changed.
         points: the finest chain, evenly spaced in units of the noise, shape (links + 1, n). Of a
             jump the last two are where it starts and lands.
         costs: the price of each link, which add up to S but for the error, shape (links,).
@@ -86,7 +87,8 @@ def least_action(process, start, end, *, through=None, links: int = 32) -> Least
     Communications on Pure and Applied Mathematics 61, 1052, 2008), with momenta and the slopes of
     the Hamiltonian as in the simplified method of Grafke, Schäfer and Vanden-Eijnden (Fields
     Institute Communications 79, 17, 2017), for three chains, each twice as fine as the one before.
-    Downhill is free: from a minimum to a saddle is as far as one has to look.
+    Downhill is free, so a curve need go no further than a saddle. At a critical point on its way a
+    curve has a corner, and fewer digits.
 
     Args:
         process: :class:`Diffusion`, :func:`minibatches`, :class:`SampleGradients` or
@@ -122,9 +124,9 @@ def least_action(process, start, end, *, through=None, links: int = 32) -> Least
     links = _checks.whole("links", links, least=4, remedy="a curve needs a shape")
     knots, chains = _guess(start, end, through), []
     for level in range(3):
-        *chain, _ = _curve.cheapest(process, knots, links * 2**level)
-        knots = chain[0]
-        chains.append(chain)
+        points, costs, momenta, _, unrest = _curve.cheapest(process, knots, links * 2**level)
+        knots = points
+        chains.append((points, costs, momenta, unrest))
     return _result(process, chains)
 
 
@@ -177,25 +179,21 @@ def jump_action(process: Cumulants, start, end, *, links: int = 32) -> LeastActi
     for level in range(3):
 
         def whole(x, links=links * 2**level):
-            """The curve to where the step begins and the step: all of it, and the cost's slope."""
+            """The curve to where the step begins and the step, and the slope of the cost."""
             place = start + length * x
-            if np.linalg.norm(end - place) < 1e-9 * length:  # no step at all is the climb alone
-                points, costs, momenta, _ = _curve.cheapest(
-                    process, _guess(start, end, None), links
-                )
-                return (np.r_[points, end[None]], np.r_[costs, 0], np.r_[momenta, 0 * end[None]]), 0
-            price, p, slope = process.jump(place, end)
+            stay = np.linalg.norm(end - place) < 1e-9 * length  # no step: the climb alone
+            price, p, slope = (0, 0 * end, 0) if stay else process.jump(place, end)
             if np.linalg.norm(place - start) < 1e-6 * length:
-                return (np.stack([place, end]), np.array([price]), p[None]), slope * length
-            points, costs, momenta, pull = _curve.cheapest(
+                return (np.stack([place, end]), np.array([price]), p[None], 0), slope * length
+            points, costs, momenta, pull, unrest = _curve.cheapest(
                 process, _guess(start, place, None), links
             )
-            chain = np.r_[points, end[None]], np.r_[costs, price], np.r_[momenta, p[None]]
-            return chain, (slope + pull) * length
+            chain = np.r_[points, end[None]], np.r_[costs, price], np.r_[momenta, p[None]], unrest
+            return chain, (slope + pull) * length * (not stay)
 
         def cost(x, whole=whole):
-            (_, costs, _), slope = whole(x)
-            return np.sum(costs), slope + 0 * x
+            (_, costs, *_), slope = whole(x)
+            return np.sum(costs), slope
 
         found = minimize(cost, (place - start) / length, jac=True, method="L-BFGS-B")
         there = (end - start) / length
@@ -240,11 +238,12 @@ def _guess(start, end, through):
 
 def _result(process, chains, steps=0):
     """Chains, each twice as fine as the one before, as one result; the last links may be steps."""
-    points, costs, momenta = chains[-1]
+    points, costs, momenta, _ = chains[-1]
     sizes = [2.0**-k for k in range(len(chains))]
-    limit = extrapolate(sizes, [np.sum(costs) for _, costs, _ in chains], powers=(2, 4))
+    limit = extrapolate(sizes, [np.sum(costs) for _, costs, *_ in chains], powers=(2, 4))
+    error = limit.error + max(unrest for *_, unrest in chains)
     smooth = momenta[: len(momenta) - steps]
     energy = np.zeros(0)
     if len(smooth) > 1:
         energy = process.hamiltonian(points[1 : len(smooth)], (smooth[1:] + smooth[:-1]) / 2)
-    return LeastAction(limit.value, limit.error, points, costs, momenta, energy)
+    return LeastAction(limit.value, error, points, costs, momenta, energy)

@@ -1,4 +1,4 @@
-"""Least actions against closed forms, quadrature, Hamilton's equations, a grid and an exact chain."""
+"""Least actions against closed forms, quadrature, Hamilton's equations, a grid, a chain."""
 
 import numpy as np
 import pytest
@@ -117,7 +117,7 @@ def shot(beta, angle):
 
 
 def test_the_maier_stein_pass_before_and_after_its_path_leaves_the_axis():
-    """Below β = 4 the axis, S = 1/4 (Physical Review E 48, 931, 1993); beyond, a curve beside it."""
+    """Below β = 4 the axis, S = 1/4 (Physical Review E 48, 931, 1993); then a curve beside it."""
     straight = least_action(maier_stein(3), [-1, 0], [0, 0])
     assert straight.value == pytest.approx(0.25, abs=1e-8)
     assert np.abs(straight.points[:, 1]).max() < 1e-3
@@ -125,7 +125,7 @@ def test_the_maier_stein_pass_before_and_after_its_path_leaves_the_axis():
     assert np.abs(bowed.points[:, 1]).max() > 0.3 and bowed.error < 1e-6
     best = minimize_scalar(
         lambda angle: shot(10, angle)[0],
-        bounds=(1.16, 1.22),
+        bounds=(1.223, 1.231),
         method="bounded",
         options={"xatol": 1e-9},
     )
@@ -182,7 +182,7 @@ def fits(values, variable=x):
 
 def root(gradients):
     """The other q with E exp(-q g) = 1."""
-    return brentq(lambda q: np.log(np.mean(np.exp(-q * gradients))), 1e-9, 300, xtol=1e-14)
+    return brentq(lambda q: np.log(np.mean(np.exp(-q * gradients))), 1e-9, 60, xtol=1e-14)
 
 
 @pytest.mark.parametrize("replacement, size", [(True, 1), (True, 3), (False, 1), (False, 3)])
@@ -307,14 +307,14 @@ def test_a_gaussian_regression_climbs_near_and_jumps_far(end, jumps):
         assert jump.points[-2] == pytest.approx([by_hand.x], abs=1e-4) and by_hand.x < -0.1
 
 
-def waiting_time(sigma, eta, end, nodes=400):
+def waiting_time(sigma, eta, end, nodes=240):
     """Mean number of steps of θ ← θ − η ξ(θ ξ − σ ζ) from 0 until |θ| ≥ end: the exact chain.
 
     Given ξ the step is normal; T is a chain of straight pieces, whose mean under a normal law is
     known.
     """
     grid = np.linspace(-end, end, nodes + 1)
-    at, weight = leggauss(60)
+    at, weight = leggauss(40)
     at, weight = np.exp(5 * at - 3), weight * 5 * np.exp(5 * at - 3)
     weight = weight * 2 * np.exp(-(at**2) / 2) / np.sqrt(2 * np.pi)
     weight /= weight.sum()
@@ -362,13 +362,16 @@ def test_a_first_guess_chooses_among_two_curves():
     hot = (1 + 3 * sp.exp(-4 * (y - 1) ** 2) + sp.exp(-4 * (y + 1) ** 2)) / 10
     ring = Landscape((x**2 + y**2 - 1) ** 2 - x / 2, (x, y), name="ring", box=BOX)
     process = Diffusion(ring, StateDependentNoise(hot))
-    start, end = critical.minima(ring)[0], [-1, 0]
+    start, pass_ = critical.minima(ring)[0], critical.saddles(ring)[0]
     upper, lower = (
-        least_action(process, start, end, through=through)
+        least_action(process, start, pass_, through=through)
         for through in ([0, 1], [[0.5, -0.8], [0, -1], [-0.5, -0.8]])
     )
     assert upper.points[:, 1].max() > 0.8 and lower.points[:, 1].min() < -0.8
     assert upper.value < 0.9 * lower.value
+    assert upper.error < 1e-5 * upper.value
+    with pytest.raises(ArithmeticError, match="has a corner.*end it there"):
+        least_action(process, start, [-1.1, 0], through=[0, 1], links=8)
 
 
 def test_a_drift_that_is_the_gradient_changes_nothing():
@@ -395,7 +398,7 @@ WHITE = WhiteNoise(0.1)
         (lambda: Diffusion(PLANE, WHITE, drift=(x, z)), "got also {z}"),
         (lambda: Diffusion(PLANE, WHITE, drift=("x", y)), "numbers or SymPy"),
         (lambda: minibatches(BOWL, WHITE), "noise must be a MinibatchNoise"),
-        (lambda: minibatches(PLANE, DRAWN), "only the variables"),
+        (lambda: minibatches(PLANE, DRAWN), "must be the mean"),
         (
             lambda: minibatches(
                 fits(range(20))[1], MinibatchNoise(fits(range(20))[0], 0.1, 9, replacement=False)
