@@ -51,9 +51,10 @@ def typeset_number(text: str) -> str:
 
     Example:
         >>> typeset_number("-0.5 of 1234 or 52000.25 ± 12")
-        '−0.5 of 1234 or 52,000.25 ± 12'
+        '−0.5 of 1234 or 52,000.25\xa0±\xa012'
     """
-    return _GROUPS.sub(lambda m: f"{int(m[0]):,}", _MINUS.sub("−", text))
+    text = _GROUPS.sub(lambda m: f"{int(m[0]):,}", _MINUS.sub("−", text))
+    return text.replace(" ± ", "\u00a0±\u00a0")
 
 
 def _number(place):
