@@ -96,7 +96,7 @@ LOOK = """() => {
     clipped: [...document.querySelectorAll('article div.math')]
       .filter(e => e.scrollWidth > e.clientWidth + 1 && !e.closest('dd')).map(e => e.id),
     scrolling: [...document.querySelectorAll('div.highlight pre')]
-      .filter(e => shown(e) && e.scrollWidth > e.clientWidth + 1).length,
+      .filter(e => e.checkVisibility() && e.scrollWidth > e.clientWidth + 1).length,
     headings: document.querySelectorAll('h1').length,
     moved: window.moved,
     tables: [...document.querySelectorAll('article .pst-scrollable-table-container')]

@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 
 from bs4 import BeautifulSoup
+from folding import fold
 from formulas import cut_font, typeset
 from lighten import lighten
 from opening import Result, fill_minutes, minutes_role, show_result, tell_minutes
@@ -114,6 +115,7 @@ def mended(app, path: Path, needed: dict[str, int]) -> tuple[BeautifulSoup, list
     """
     page = parsed(path.read_text(encoding="utf-8"))
     name, wrong = path.relative_to(app.outdir).as_posix(), []
+    wrong += [f"{name}: {problem}" for problem in fold(page, path, app)]
     wrong += [f"{name}: {problem}" for problem in typeset(page)]
     for script in page.find_all("script"):
         source, text = script.get("src", ""), script.string or ""

@@ -62,7 +62,9 @@ def _number(place):
     for text in place.find_all(string=True):
         if type(text) is NavigableString and (better := typeset_number(text)) != text:
             text.replace_with(better)
-    before = (place.parent if place.parent.name == "strong" else place).previous_sibling
+    while place.parent.name in ("strong", "a"):
+        place = place.parent
+    before = place.previous_sibling
     formula = next(iter(before.children), "") if getattr(before, "name", "") == "span" else ""
     if isinstance(formula, Verbatim) and re.search(r"[=≈<>≤≥∼∝]$", formula.words):
         before.insert_after("\u00a0")
