@@ -78,6 +78,19 @@ def test_the_book_was_built_whole():
     assert pages.problems(ROOT / "_build" / "html") == []
 
 
+_SHADE = r"\b(dark|light|bright|pale)(er|est)?\b|\b(black|grey|gray)\b|\bwhite\b(?![- ]noise)"
+
+
+def test_no_caption_names_a_shade():
+    """Dark is light in the other theme; a line is named by its style or by what it means."""
+    for page in sorted((ROOT / "_build" / "html" / "book").rglob("*.html")):
+        captions = re.findall(r"<figcaption>.*?</figcaption>", page.read_text("utf-8"), re.S)
+        for caption in captions:
+            words = " ".join(re.sub(r"<[^>]*>", "", caption).split())
+            found = re.search(_SHADE, words, re.I)
+            assert not found, f"{page.stem}: {found[0]!r} in “{words}”"
+
+
 def test_the_icon_fonts_have_every_icon_of_the_built_style_sheet():
     static = ROOT / "_build" / "html" / "_static"
     css = (static / "book.css").read_text(encoding="utf-8")
