@@ -227,7 +227,8 @@ class Lab {
     }
     this.drawPlaces();
     if (now - this.shown > 250) { this.shown = now; this.drawCurves(); this.write(); }
-    if (now - this.said > 10000) { if (this.said) this.tell(); this.said = now; }
+    this.said ||= now - 8500;  // the first words after a moment, then every ten seconds
+    if (now - this.said > 10000) { this.said = now; this.tell(); }
     this.wake();
   }
 
@@ -306,7 +307,6 @@ class Lab {
     this.line(pen, curve.map((x) => [across(x), up(this.f.loss(x))]), "ink", 1.6);
     this.weight = Math.min(this.weight + 1, 12);  // the bars average the last frames
     const peak = 1.15 * Math.max(...this.truth.density), root = (v) => base - Math.sqrt(v / peak) * (base - middle - 12);
-    pen.clearRect(0, middle, wide, high - middle);
     for (let k = 0; k < BINS; k++) {
       this.bars[k] += (counts[k] / this.walk.walkers * bin - this.bars[k]) / this.weight;
       const x = SPAN[0] + k / bin, y = Math.max(root(this.bars[k]), middle);
@@ -337,7 +337,7 @@ class Lab {
         this.text(pen, valley, across(1), level + (k ? -6 : 16), valley, "right");
         this.points(pen, some.flatMap((past) => {
           const { n, time, error } = this.counted(past, k);
-          return n < 3 ? [] : [[across(past.steps / now), up(Math.log10(time)), error / Math.LN10 * (up(0) - up(1))]];
+          return n < 5 ? [] : [[across(past.steps / now), up(Math.log10(time)), error / Math.LN10 * (up(0) - up(1))]];
         }), valley);
       }
     });
@@ -396,7 +396,16 @@ class Lab {
         : `Nobody has left the ${valley} valley; theory says ${short(Math.exp(this.theory[k]))}. `;
     };
     this.status.textContent = `${this.wanted ? "Running" : "Paused"} at t = ${short(this.walk.steps * this.eta)}. `
-      + told(0, "sharp") + (this.oneWay ? "" : told(1, "flat"));
+      + told(0, "sharp") + (this.oneWay ? "" : told(1, "flat")) + this.limits();
+  }
+
+  /** Where the theory is asked for more than it promises. */
+  limits() {
+    const { set, truth, theory } = this, bend = Math.max(set.sharp, this.f.bend(0) * -1);
+    const off = Math.max(...truth.log.map((v, k) => Math.abs(v - theory[k])));
+    return (off > 0.2 ? "The barrier is low against the noise: the low-noise theory is off by "
+      + `${Math.round(100 * Math.expm1(off))} %. ` : "")
+      + (set.learningRate * bend > 0.25 ? "The step is long for this curvature: the walk is not its diffusion. " : "");
   }
 }
 
