@@ -181,7 +181,7 @@ in_browser = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def browser():
     from playwright.sync_api import sync_playwright
-    from test_browser import FLAGS
+    from tests.test_browser import FLAGS
 
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=os.environ["DDT_CHROMIUM"], args=FLAGS)
