@@ -209,14 +209,14 @@ class EscapeLab(SphinxDirective):
         noise, size = self.options.get("noise", "sgd"), self.options.get("size", "full")
         valleys = self.options.get("valleys", "two")
         share = " data-share" if "share" in self.options else ""
-        fixed = html.escape(json.dumps(FIXED))
+        fixed, number = html.escape(json.dumps(FIXED)), self.env.new_serialno("lab")
+        script = "" if number else f'<script defer src="{self.up()}_static/lab.js"></script>'
         return [
             nodes.raw(
                 "",
                 f'<div class="escape-lab {size} {valleys}-way" data-valleys="{valleys}"'
-                f' data-fixed="{fixed}"{share}>{self.live(noise, valleys)}'
-                f'<div class="lab-still">{self.still(noise)}</div></div>'
-                f'<script defer src="{self.up()}_static/lab.js"></script>',
+                f' data-fixed="{fixed}"{share}>{self.live(noise, valleys, number)}'
+                f'<div class="lab-still">{self.still(noise)}</div></div>{script}',
                 format="html",
             )
         ]
@@ -224,10 +224,10 @@ class EscapeLab(SphinxDirective):
     def up(self):
         return "../" * self.env.docname.count("/")
 
-    def live(self, noise, valleys):
+    def live(self, noise, valleys, number):
         """Everything that needs the script."""
         radios = "".join(
-            f'<label><input type="radio" name="lab-noise" value="{name}"'
+            f'<label><input type="radio" name="lab-noise-{number}" value="{name}"'
             f"{' checked' * (name == noise)}> {words}</label>"
             for name, words in NOISES.items()
         )
