@@ -38,7 +38,8 @@ def settings(seed, count):
     """Random positions of the sliders."""
     rng = np.random.default_rng(seed)
     for _ in range(count):
-        drawn = {name: rng.uniform(low, high) for name, (_, low, high, *_) in lab.SLIDERS.items()}
+        ends = {name: (low, high) for name, (_, low, high, *_) in lab.SLIDERS.items()}
+        drawn = {name: rng.uniform(*ends[name]) for name in lab.START if name in ends}
         yield {k: float(f"{v:.4f}") for k, v in drawn.items()} | lab.FIXED
 
 
@@ -181,6 +182,7 @@ in_browser = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def browser():
     from playwright.sync_api import sync_playwright
+
     from tests.test_browser import FLAGS
 
     with sync_playwright() as playwright:

@@ -30,15 +30,16 @@ from ddt_utils.theory import sgd as sgd_theory
 
 STATIC = Path(__file__).resolve().parents[1] / "_static"
 
-#: What a reader may set: name, sign, lowest, highest and first value, and what it is called.
+#: What a reader may set: what it is called, lowest and highest value, a slider's step, first value.
 SLIDERS = {
-    "learningRate": ("η", 0.01, 0.1, 0.05, "learning rate"),
-    "batchSize": ("B", 2, 20, 5, "batch size"),
-    "sharp": ("H", 1, 6, 3, "sharpness of the left valley"),
-    "barrier": ("ΔL", 0.01, 0.08, 0.04, "barrier"),
+    "learningRate": ("learning rate <i>η</i>", 0.01, 0.1, 0.005, 0.05),
+    "batchSize": ("batch size <i>B</i>", 2, 20, 1, 5),
+    "sharp": ("sharpness <i>H</i>", 1, 6, 0.25, 3),
+    "barrier": ("barrier Δ<i>L</i>", 0.01, 0.08, 0.005, 0.04),
+    "pace": ("iterations a frame", 1, 100, 1, 20),
 }
 FIXED = {"flat": 1.0, "saddle": 2.0}  # curvature of the right valley, and |H_b| of the crest
-START = {name: values[3] for name, values in SLIDERS.items()} | FIXED
+START = {name: first for name, (*_, first) in SLIDERS.items() if name != "pace"} | FIXED
 NOISES = {"sgd": "noise of SGD", "white": "white noise"}
 SYMBOLS = {name: sp.Symbol(name, positive=True) for name in START}
 X, XI = sp.Symbol("x", real=True), sp.Symbol("xi", real=True)
@@ -184,12 +185,10 @@ def written(time: float) -> str:
 
 # --- on the page ---------------------------------------------------------------------------------
 
-_SHOWN = {"learningRate": ("learning rate <i>η</i>", 0.005), "batchSize": ("batch size <i>B</i>", 1)}
-_SHOWN |= {"sharp": ("sharpness <i>H</i>", 0.25), "barrier": ("barrier Δ<i>L</i>", 0.005)}
 _PLACES = (
-    "Above, the loss: a narrow valley on the left and a wide one on the right, with walkers as dots in "
-    "the colour of the valley they belong to. Below, bars for where the walkers are, and a thin line "
-    "for the resting density of the theory."
+    "Above, the loss: a narrow valley on the left and a wide one on the right, with walkers as "
+    "dots in the colour of the valley they belong to. Below, bars for where the walkers are, and a "
+    "thin line for the resting density of the theory."
 )
 _TIMES = "The counted mean time to leave each valley against time, with the theory as a thin line."
 _SHARES = "The share of walkers in the flat valley against time, with the theory as a thin line."
@@ -232,14 +231,9 @@ class EscapeLab(SphinxDirective):
             for name, words in NOISES.items()
         )
         sliders = "".join(
-            f'<label><span>{label}</span><output>{START[name]}</output><input type="range"'
-            f' name="{name}" min="{SLIDERS[name][1]}" max="{SLIDERS[name][2]}" step="{step}"'
-            f' value="{START[name]}"></label>'
-            for name, (label, step) in _SHOWN.items()
-        )
-        sliders += (
-            "<label><span>iterations a frame</span><output>20</output>"
-            '<input type="range" name="pace" min="1" max="100" step="1" value="20"></label>'
+            f'<label><span>{label}</span><output>{first}</output><input type="range" name="{name}"'
+            f' min="{low}" max="{high}" step="{step}" value="{first}"></label>'
+            for name, (label, low, high, step, first) in SLIDERS.items()
         )
         rows = "".join(
             f'<tr><th scope="row">{name}</th><td></td><td></td><td></td></tr>'
@@ -249,7 +243,7 @@ class EscapeLab(SphinxDirective):
             '<div class="lab-live"><div class="lab-bar">'
             '<button type="button" class="lab-run">Pause</button>'
             '<button type="button" class="lab-again">Start again</button>'
-            f'<fieldset><legend>driven by</legend>{radios}</fieldset></div>'
+            f"<fieldset><legend>driven by</legend>{radios}</fieldset></div>"
             f'<canvas class="lab-places" role="img" aria-label="{_PLACES}"></canvas>'
             f'<div class="lab-sliders">{sliders}</div><div class="lab-curves">'
             f'<canvas class="lab-times" role="img" aria-label="{_TIMES}"></canvas>'
@@ -261,6 +255,7 @@ class EscapeLab(SphinxDirective):
         )
 
     @staticmethod
+    @cache
     def still(noise):
         """The lab where no script runs, and in print: the resting density, and what theory says."""
         well, driven, left, right = book_problem(noise, START)
@@ -269,10 +264,11 @@ class EscapeLab(SphinxDirective):
         across = 600 * (x - x[0]) / (x[-1] - x[0])
 
         def path(heights, base, kind):
-            points = " ".join(f"{a:.1f},{base - h:.1f}" for a, h in zip(across, heights, strict=True))
-            return f'<polyline points="{points}" class="lab-{kind}"/>'
+            points = zip(across, heights, strict=True)
+            shown = " ".join(f"{a:.1f},{base - h:.1f}" for a, h in points if h <= 105)
+            return f'<polyline points="{shown}" class="lab-{kind}"/>'
 
-        drawn = path(np.minimum(loss / 0.08, 1) * 100, 110, "loss")
+        drawn = path(loss / 0.08 * 100, 110, "loss")
         drawn += path(np.sqrt(rest / rest.max()) * 90, 215, "theory")
         sharp, flat = map(written, predicted(noise, START))
         return (
@@ -307,7 +303,7 @@ class LabTrials(SphinxDirective):
                 "",
                 '<table class="lab-trials"><thead><tr><th scope="col">setting</th>'
                 '<th scope="col">theory: sharp, flat</th><th scope="col">this step, exact: sharp, '
-                f'flat</th></tr></thead><tbody>{rows}</tbody></table>',
+                f"flat</th></tr></thead><tbody>{rows}</tbody></table>",
                 format="html",
             )
         ]
@@ -322,7 +318,7 @@ class LabTrials(SphinxDirective):
             discrete.mean_first_passage_time(well, driven, start=-left, upper=right, **step),
             discrete.mean_first_passage_time(well, driven, start=right, lower=-left, **step),
         )
-        state = {k: given[k] for k in SLIDERS} | {"noise": noise}
+        state = {k: given[k] for k in START if k in SLIDERS} | {"noise": noise}
         setting = "&amp;".join(f"{key}={value}" for key, value in state.items())
         cells = "".join(
             f"<td>{', '.join(map(written, pair))}</td>" for pair in (predicted(noise, given), walk)
