@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 from bs4 import BeautifulSoup
+from evidence import Evidence
 from formulas import cut_font, typeset
 from lighten import lighten
 from opening import Result, fill_minutes, minutes_role, show_result, tell_minutes
@@ -182,6 +183,7 @@ def setup(app):
         app.add_directive(name, directive)
     app.add_directive("result", Result)
     app.add_role("minutes", minutes_role)
+    app.add_role("evidence", Evidence())
     app.connect("config-inited", exclude_texts)
     app.add_css_file("palette.css", priority=400)
     app.connect("build-finished", finish, priority=900)  # after the theme has written its styles
