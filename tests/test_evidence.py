@@ -1,10 +1,14 @@
 """A sentence's evidence is the ledger's: its number, its verdict, its row."""
 
 import re
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
-import evidence
 import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "book" / "_ext"))
+import evidence  # noqa: E402
 
 ROWS = {
     "xx-found": (
