@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 
 from bs4 import BeautifulSoup
+from evidence import Evidence
 from folding import fold
 from formulas import cut_font, typeset
 from lighten import lighten
@@ -267,6 +268,7 @@ def setup(app):
         app.add_directive(name, directive)
     app.add_directive("result", Result)
     app.add_role("minutes", minutes_role)
+    app.add_role("evidence", Evidence())
     app.connect("config-inited", exclude_texts)
     app.connect("env-check-consistency", count_by_page)
     app.add_css_file("palette.css", priority=400)
