@@ -100,3 +100,13 @@ def told(target, kind):
 def test_what_has_no_plain_form_is_refused_by_name(text, message):
     with pytest.raises(ValueError, match=message):
         plain_notebooks.Chapter(CHAPTERS[-1]).plain(text)
+
+
+def test_a_result_box_and_a_dropdown_become_text():
+    figures = (item for item in plain_notebooks.labels().items() if item[1][1] == "Figure")
+    label, (place, _, number) = next(figures)
+    plain = plain_notebooks.Chapter(CHAPTERS[-1]).plain
+    text = plain(f":::{{result}} {label}\n> Why?\n\nBecause.\n:::")
+    assert text == f"> Why?\n\nBecause.\n\n[Figure {number}]({place}) shows it."
+    assert plain(":::{result}\nBecause.\n:::") == "Because."
+    assert plain(":::{dropdown} The proof\nLong.\n:::") == "**The proof**\n\nLong."

@@ -226,6 +226,11 @@ class Chapter:
             return f"**{NAMES[name]} {labels()[label][2]}**{title}**.** {inside}"
         if name == "div":
             return inside
+        if name == "result":
+            figure = f"\n\n{self.inline(f'{{numref}}`{argument.strip()}`')} shows it."
+            return inside + (figure if argument.strip() else "")
+        if name == "dropdown":
+            return f"**{self.inline(argument)}**\n\n{inside}"
         raise ValueError(
             f"{self.page} has a directive {name!r} that no plain Markdown is known for; "
             "add it to Chapter.directive in tools/plain_notebooks.py"

@@ -13,6 +13,7 @@ from pathlib import Path
 from bs4 import BeautifulSoup
 from formulas import cut_font, typeset
 from lighten import lighten
+from opening import Result, fill_minutes, minutes_role, show_result, tell_minutes
 from sphinx.errors import ExtensionError
 from tables import TABLES
 
@@ -72,8 +73,8 @@ def inline_svg(svg_text: str, alt: str, prefix: str) -> BeautifulSoup:
     return svg
 
 
-def mend(app, path: Path) -> list[str]:
-    """Mend one page; returns what is wrong with it."""
+def mend(app, path: Path, needed: dict[str, int]) -> list[str]:
+    """Mend one page; returns what is wrong with it, and notes the minutes that it needs."""
     page = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
     name, wrong = path.relative_to(app.outdir).as_posix(), []
     wrong += [f"{name}: {problem}" for problem in typeset(page)]
@@ -100,6 +101,9 @@ def mend(app, path: Path) -> list[str]:
             )
         if in_article and source.endswith(".svg") and target.is_file():
             image.replace_with(inline_svg(target.read_text(encoding="utf-8"), alt, f"f{i}"))
+    wrong += [f"{name}: {problem}" for problem in show_result(page)]
+    if name.startswith("book/"):
+        needed[name.removeprefix("book/").removesuffix(".html")] = tell_minutes(page, article)
     shown = BeautifulSoup(str(article), "html.parser")
     for hidden in shown.select("pre, code, script, style, .math, annotation"):
         hidden.decompose()
@@ -161,7 +165,12 @@ def finish(app, exception):
     (out / "_static" / "palette.css").write_text(palette_css(), encoding="utf-8")
     pages = [p for p in sorted(out.rglob("*.html")) if "_static" not in p.parts]
     pages.remove(out / "index.html")  # only sends the reader on to the landing page
-    wrong = [problem for page in pages for problem in mend(app, page)]
+    needed: dict[str, int] = {}
+    wrong = [problem for page in pages for problem in mend(app, page, needed)]
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        if "minutes-of" in text:
+            page.write_text(fill_minutes(text, needed), encoding="utf-8")
     cut_font(out / "_static" / "fonts" / "math.woff")
     lighten(out, pages)
     if wrong:
@@ -171,6 +180,8 @@ def finish(app, exception):
 def setup(app):
     for name, directive in TABLES.items():
         app.add_directive(name, directive)
+    app.add_directive("result", Result)
+    app.add_role("minutes", minutes_role)
     app.connect("config-inited", exclude_texts)
     app.add_css_file("palette.css", priority=400)
     app.connect("build-finished", finish, priority=900)  # after the theme has written its styles

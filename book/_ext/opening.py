@@ -1,0 +1,150 @@
+"""How a page opens: its result in a box, and how many minutes it takes to read.
+
+The directive ``result`` holds the chapter's question, its answer, and the label of the one figure
+that shows it. The figure is not stored twice: the box shows the one below again. The role
+``minutes`` tells, on any page, how long others take: ``{minutes}`escape/kramers, theory/dials` ``.
+"""
+
+from __future__ import annotations
+
+import re
+
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.util.docutils import SphinxDirective
+
+WORDS, FORMULA, FIGURE = 220, 8, 20  # words a minute; seconds for a displayed formula, a figure
+_UNREAD = {"pre", "code", "script", "style", "svg", "nav", "details", "aside"}
+_UNREAD_KINDS = {"headerlink", "solution", "cell_input"}
+_TOLD = re.compile(r'<span class="minutes-of">([^<]*)</span>')
+
+
+class Result(SphinxDirective):
+    """The box that opens a chapter: question, answer, and the figure that shows it."""
+
+    has_content = True
+    optional_arguments = 1
+
+    def run(self):
+        box = nodes.container("", classes=["result"])
+        lines = list(self.content)
+        if self.arguments:
+            lines += ["", ":::{div} result-figure", f"{{numref}}`{self.arguments[0]}`", ":::"]
+        self.state.nested_parse(StringList(lines, self.content.source(0)), 0, box)
+        return [box]
+
+
+def minutes_role(name, rawtext, text, lineno, inliner, options=None, content=()):
+    """How many minutes some pages take together; the number is put in after the build."""
+    return [nodes.inline(rawtext, text, classes=["minutes-of"])], []
+
+
+def show_result(page) -> list[str]:
+    """Put the figure that a result box names into the box, once more, without a copy.
+
+    Args:
+        page: the soup of a page whose figures are in place.
+
+    Returns:
+        What is wrong with the page's box, a sentence each.
+    """
+    wrong = []
+    for box in page.select("div.result"):
+        box.name, box["aria-label"] = "aside", "The result of this chapter"
+        for place in box.select(".result-figure"):
+            link = place.select_one('a[href^="#"]')
+            figure = link and page.find("figure", id=link["href"][1:])
+            drawing = figure and figure.select_one("svg, img")
+            if drawing is None:
+                wrong.append(f"the result box names no figure of its page: {place.get_text()!r}")
+                continue
+            number = link.get_text(strip=True)
+            link.string, link["aria-label"] = "", f"{number}, shown in full below"
+            link.append(_again(page, drawing, figure["id"]))
+            caption = page.new_tag("span")
+            caption.string = number
+            link.append(caption)
+    return wrong
+
+
+def _again(page, drawing, label):
+    """The same drawing at another place: an image as it is, an SVG by reference."""
+    if drawing.name == "img":
+        attributes = {k: v for k, v in drawing.attrs.items() if k != "id"} | {"alt": ""}
+        return page.new_tag("img", attrs=attributes)
+    drawing["id"] = f"{label}-drawing"
+    box = drawing.get("viewbox") or drawing["viewBox"]
+    again = page.new_tag("svg", attrs={"viewbox": box, "aria-hidden": "true"})
+    width, height = box.split()[2:]
+    target = {"href": f"#{drawing['id']}", "width": width, "height": height}
+    again.append(page.new_tag("use", attrs=target))
+    return again
+
+
+def minutes(article) -> int:
+    """How long a page takes to read: its words, formulas and figures, without its code.
+
+    Args:
+        article: the soup of the text of a page; left as it is.
+
+    Returns:
+        Whole minutes, at least 1.
+    """
+    seconds = 0.0
+    parts = [article]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, str):
+            seconds += 60 * len(part.split()) / WORDS
+            continue
+        kinds = set(part.get("class", ()))
+        if part.name in _UNREAD or kinds & _UNREAD_KINDS:
+            continue
+        if "math" in kinds:
+            seconds += FORMULA * (part.name == "div")
+            continue
+        seconds += FIGURE * (part.name == "figure")
+        parts += part.children
+    return max(1, round(seconds / 60))
+
+
+def tell_minutes(page, article) -> int:
+    """Write under the title of a chapter how long it takes to read.
+
+    Args:
+        page: the soup of a page.
+        article: its text.
+
+    Returns:
+        The minutes.
+    """
+    needed, title = minutes(article), article.find("h1")
+    if title is not None and article.find("div", class_="cell"):
+        line = page.new_tag("p", attrs={"class": "minutes"})
+        line.string = f"{needed} minute{'s' * (needed > 1)}"
+        title.insert_after(line)
+    return needed
+
+
+def fill_minutes(text: str, needed: dict[str, int]) -> str:
+    """Put numbers where the role ``minutes`` stood.
+
+    Args:
+        text: a page, written.
+        needed: the minutes of every page, by its name below ``book``.
+
+    Returns:
+        The page with numbers.
+
+    Raises:
+        ValueError: a page that there is not.
+    """
+
+    def told(match):
+        names = [name.strip() for name in match[1].split(",")]
+        unknown = [name for name in names if name not in needed]
+        if unknown:
+            raise ValueError(f"no page book/{unknown[0]} has minutes of reading")
+        return f"{sum(needed[name] for name in names)}&nbsp;min"
+
+    return _TOLD.sub(told, text)

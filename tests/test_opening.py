@@ -1,0 +1,71 @@
+"""How a page opens: the figure of its result box, and the minutes that it takes."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from bs4 import BeautifulSoup
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "book" / "_ext"))
+import opening  # noqa: E402
+
+PAGE = """<article><h1>Title</h1><div class="result container"><p>Why?</p>
+<div class="result-figure"><p><a href="#fig-one">Fig. 7.2</a></p></div></div>
+<div class="cell"><figure id="fig-one"><svg viewbox="0 0 400 300"><path></path></svg></figure></div>
+<figure id="fig-two"><img src="a.png" alt="Two dots far from each other."></figure></article>"""
+
+
+def soup(text=PAGE):
+    return BeautifulSoup(text, "html.parser")
+
+
+def test_the_box_shows_the_figure_of_its_page_once_more_without_a_copy():
+    page = soup()
+    assert opening.show_result(page) == []
+    link = page.select_one("aside.result a")
+    assert link["aria-label"] == "Fig. 7.2, shown in full below"
+    assert link.select_one("span").string == "Fig. 7.2"
+    use = link.select_one("svg[aria-hidden] use")
+    assert page.find(id=use["href"][1:]) is page.select_one("figure#fig-one svg")
+    assert (use["width"], use["height"]) == ("400", "300")
+    assert len(page.select("path")) == 1
+
+
+def test_a_picture_is_shown_again_without_being_read_twice():
+    page = soup(PAGE.replace("#fig-one", "#fig-two"))
+    opening.show_result(page)
+    assert page.select_one("aside.result img").attrs == {"src": "a.png", "alt": ""}
+
+
+def test_a_figure_that_the_page_does_not_have_is_refused():
+    (wrong,) = opening.show_result(soup(PAGE.replace("#fig-one", "#fig-three")))
+    assert "names no figure of its page: 'Fig. 7.2'" in wrong
+
+
+@pytest.mark.parametrize(
+    ("text", "minutes"),
+    [
+        ("<p>" + "word " * 660 + "</p>", 3),
+        ("<p>" + "word " * 660 + "</p><pre>" + "code " * 900 + "</pre>", 3),
+        ("<p>" + "word " * 660 + "</p><details>" + "more " * 900 + "</details>", 3),
+        ("<p>" + "word " * 440 + "</p>" + '<div class="math">x y z</div>' * 15, 4),
+        ("<p>" + "word " * 440 + "</p>" + "<figure></figure>" * 9, 5),
+        ("<p>a</p>", 1),
+    ],
+)
+def test_minutes_count_words_formulas_and_figures_and_no_code(text, minutes):
+    assert opening.minutes(soup(f"<article>{text}</article>").article) == minutes
+
+
+def test_a_chapter_says_its_minutes_under_its_title():
+    page = soup()
+    assert opening.tell_minutes(page, page.article) == 1
+    assert page.h1.find_next_sibling().get_text() == "1 minute"
+
+
+def test_other_pages_tell_the_minutes_of_chapters_and_of_paths():
+    needed = {"escape/kramers": 17, "theory/dials": 21}
+    text = 'a <span class="minutes-of">escape/kramers, theory/dials</span> b'
+    assert opening.fill_minutes(text, needed) == "a 38&nbsp;min b"
+    with pytest.raises(ValueError, match="no page book/escape/cramers has minutes"):
+        opening.fill_minutes(text.replace("kramers", "cramers"), needed)
