@@ -77,6 +77,11 @@ def origin(values: dict) -> tuple[str, dict]:
 
     Raises:
         ValueError: as for :func:`digest`.
+
+    Example:
+        >>> key, parts = origin({"walkers": 1000, "seed": 1})
+        >>> len(key)
+        20
     """
     numbers: dict = {}
     return _Walk(numbers).over(values), numbers

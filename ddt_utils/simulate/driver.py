@@ -181,6 +181,13 @@ def ensemble(
 
     Raises:
         ValueError: a bad argument, times out of order, or a walker that diverged.
+
+    Example:
+        >>> from ddt_utils import catalog, noise
+        >>> places = ensemble(catalog.quartic(), noise.WhiteNoise(0.25), start=-1,
+        ...                   step=0.01, times=[0.5, 1.0], walkers=1000, seed=1)
+        >>> places.shape
+        (2, 1000, 1)
     """
     walkers, seed = check_ensemble(walkers=walkers, seed=seed)
     times, step = np.atleast_1d(_checks.array("times", times)), check_step(step)
