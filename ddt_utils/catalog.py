@@ -131,7 +131,9 @@ def piecewise_well(*, curvature_minimum, curvature_saddle, barrier) -> Landscape
         ValueError: one of them is not positive.
 
     Example:
-        >>> well = piecewise_well(curvature_minimum=2, curvature_saddle=1, barrier=0.5)
+        >>> well = piecewise_well(
+        ...     curvature_minimum=2, curvature_saddle=1, barrier=0.5
+        ... )
         >>> float(well.value(0.0))
         0.5
     """

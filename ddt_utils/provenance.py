@@ -56,7 +56,8 @@ def digest(values: dict) -> str:
 
     Example:
         >>> from ddt_utils import provenance
-        >>> one, other = (provenance.digest({"rate": rate}) for rate in (0.3, 0.1 + 0.2))
+        >>> rates = 0.3, 0.1 + 0.2
+        >>> one, other = (provenance.digest({"rate": rate}) for rate in rates)
         >>> one == other, one == provenance.digest({"rate": 3 / 10})
         (False, True)
     """

@@ -159,6 +159,9 @@ def wanted(name: str, variable: str = FULL) -> bool:
 def device() -> str:
     """``"cuda"`` if torch finds a GPU, else ``"cpu"``.
 
+    Returns:
+        The name that torch calls it by.
+
     Example:
         >>> device() in ("cpu", "cuda")
         True

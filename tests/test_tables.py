@@ -69,8 +69,13 @@ def test_a_row_keeps_theory_exact_solution_and_finding_apart():
 
 
 def test_a_claim_that_nobody_tried_is_open_and_a_derivation_has_no_numbers():
-    assert lines()[1] == "| Flat is good. [folklore]{.origin .folklore} |  |  |  | [open]{.open-claim} |"
-    assert lines()[2].endswith("|  |  | By SymPy. | [derived](/book/part/other){.verdict .derived} |")
+    assert (
+        lines()[1]
+        == "| Flat is good. [folklore]{.origin .folklore} |  |  |  | [open]{.open-claim} |"
+    )
+    assert lines()[2].endswith(
+        "|  |  | By SymPy. | [derived](/book/part/other){.verdict .derived} |"
+    )
 
 
 def test_every_formula_of_the_ledger_can_be_set():

@@ -5,8 +5,12 @@ Each has a module of its own; this one tells Sphinx about them.
 
 from __future__ import annotations
 
+from module_pages import Overview, no_lists_of_initials
+
 
 def setup(app):
-    app.add_css_file("ledger.css")
+    app.add_css_file("carrying.css")
     app.add_js_file("ledger.js")
+    app.add_directive("module-overview", Overview)
+    app.connect("autodoc-process-docstring", no_lists_of_initials, priority=900)
     return {"parallel_read_safe": True, "version": "1"}

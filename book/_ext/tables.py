@@ -1,6 +1,6 @@
 """The tables that are filled when the book is built, from the notebooks and the benchmarks.
 
-No number in them is typed: the ledger (``claims``) comes from the executed notebooks, the run times from
+No number in them is typed: the ledger, in ``claims``, comes from the notebooks, the run times from
 ``book/runtimes.json``, costs of steps and of spectral tools from ``benchmarks``, and the longer
 runs from ``ddt_utils/records``.
 """

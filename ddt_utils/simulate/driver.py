@@ -72,9 +72,9 @@ def first_passage(
 
     Example:
         >>> from ddt_utils import catalog, noise
-        >>> well = catalog.quartic()
+        >>> well, white = catalog.quartic(), noise.WhiteNoise(0.25)
         >>> (x,) = well.variables
-        >>> result = first_passage(well, noise.WhiteNoise(0.25), start=-1, exit=x > 1,
+        >>> result = first_passage(well, white, start=-1, exit=x > 1,
         ...                        step=0.01, walkers=1000, seed=1)
         >>> result.escaped
         1000
@@ -115,9 +115,9 @@ def step_bias(problem: Problem, *, walkers: int, seed: int, device: str = "cpu")
 
     Example:
         >>> from ddt_utils import catalog, noise
-        >>> well = catalog.quartic()
+        >>> well, white = catalog.quartic(), noise.WhiteNoise(0.25)
         >>> (x,) = well.variables
-        >>> problem = Problem(well, noise.WhiteNoise(0.25), start=-1, exit=x > 1, step=0.1)
+        >>> problem = Problem(well, white, start=-1, exit=x > 1, step=0.1)
         >>> bias, stderr = step_bias(problem, walkers=1_000_000, seed=1)
         >>> # −0.031 by quadrature: dt² is not nothing
         >>> abs(bias + 0.036) < 4.4 * stderr < 0.02

@@ -65,7 +65,8 @@ def kramers_time(*, curvature_minimum, curvature_saddle, barrier, diffusion) -> 
 
     Example:
         >>> predicted = kramers_time(
-        ...     curvature_minimum=2, curvature_saddle=-1, barrier=0.25, diffusion=0.05
+        ...     curvature_minimum=2, curvature_saddle=-1,
+        ...     barrier=0.25, diffusion=0.05,
         ... )
         >>> round(float(predicted), 1), predicted.source
         (659.4, 'Kramers (1940), overdamped limit')
