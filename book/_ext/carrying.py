@@ -5,6 +5,7 @@ Each has a module of its own; this one tells Sphinx about them.
 
 from __future__ import annotations
 
+import searching
 from module_pages import Overview, no_lists_of_initials
 
 
@@ -13,4 +14,6 @@ def setup(app):
     app.add_js_file("ledger.js")
     app.add_directive("module-overview", Overview)
     app.connect("autodoc-process-docstring", no_lists_of_initials, priority=900)
+    app.connect("doctree-resolved", searching.collect)
+    app.connect("build-finished", searching.finish, priority=950)  # after the pages are mended
     return {"parallel_read_safe": True, "version": "1"}
