@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 
 from bs4 import BeautifulSoup
+from cards import ChapterCards
 from formulas import cut_font, typeset
 from lighten import lighten
 from opening import Result, fill_minutes, minutes_role, show_result, tell_minutes
@@ -243,6 +244,7 @@ def setup(app):
     for name, directive in TABLES.items():
         app.add_directive(name, directive)
     app.add_directive("result", Result)
+    app.add_directive("chapter-cards", ChapterCards)
     app.add_role("minutes", minutes_role)
     app.connect("config-inited", exclude_texts)
     app.add_css_file("palette.css", priority=400)
