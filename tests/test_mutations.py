@@ -462,14 +462,27 @@ SLIPS = {
             "valley_window - bottom / (eps * Ha)",
             "valley_window - bottom / (eps * Hb)",
         ),
-        ("k * (w - 1) + 2 * g * phi", "k * (w - 1) + g * phi"),
-        ("(k_ - h_) / (k_ + h_)", "(k_ + h_) / (k_ + h_)"),
-        ("- 4 * g * phi * w", "- 2 * g * phi * w"),
         ("full = -pull * P - sp.diff(Dx(x) * P, x)", "full = -pull * P - Dx(x) * sp.diff(P, x)"),
         (
             "stated = size * (-eps * dPhi * sp.diff(f, x) + eps * sp.diff(f, x, 2))",
             "stated = size * (eps * dPhi * sp.diff(f, x) + eps * sp.diff(f, x, 2))",
         ),
+    ],
+    "theory/many-directions": [
+        (
+            "kramers.subs({Da: eps * Ha, Db: eps * Hb})",
+            "kramers.subs({Da: eps * Hb, Db: eps * Ha})",
+        ),
+        (
+            "stated = 2 * sp.pi / (Ha ** (1 - alpha) * Hb**alpha)",
+            "stated = 2 * sp.pi / (Hb ** (1 - alpha) * Ha**alpha)",
+        ),
+        ("lead = 2 * m / c", "lead = m / c"),
+        ("found_w - (c1 / c - m * m1 / c", "found_w - (c1 / c + m * m1 / c"),
+        ("rest = f**2 * h.diff(x) / (2 * h**2)", "rest = f**2 * h.diff(x) / h**2"),
+        ("k * (w - 1) + 2 * g * phi", "k * (w - 1) + g * phi"),
+        ("(k_ - h_) / (k_ + h_)", "(k_ + h_) / (k_ + h_)"),
+        ("- 4 * g * phi * w", "- 2 * g * phi * w"),
     ],
     "theory/dials": [
         (
@@ -480,8 +493,8 @@ SLIPS = {
         ("root * P(root * x, k * t)", "root * P(root * x, t)"),
         ("- sp.log(k) + sp.log(2 * sp.pi / Ha)", "+ sp.log(k) + sp.log(2 * sp.pi / Ha)"),
         (
-            "A = 2 * rise * (share / Ha + (1 - share) / Hb)",
-            "A = 2 * rise * ((1 - share) / Ha + share / Hb)",
+            "psi = rise * (share / Ha + (1 - share) / Hb)",
+            "psi = rise * ((1 - share) / Ha + share / Hb)",
         ),
         ("per_step = wait + sp.log(1 / eta)", "per_step = wait + sp.log(eta)"),
     ],
@@ -498,24 +511,16 @@ SLIPS = {
     ],
     "theory/large-batches": [
         ("diffusion = eta / 2 * scatter / B", "diffusion = eta * scatter / B"),
-        ("toll = 2 * gap * (s / k + (1 - s) / h)", "toll = 2 * gap * (s / h + (1 - s) / k)"),
+        ("toll = gap * (s / k + (1 - s) / h)", "toll = gap * (s / h + (1 - s) / k)"),
         ("sp.sqrt(k * h) * sp.sqrt(Db / Da)", "sp.sqrt(k * h) * sp.sqrt(Da / Db)"),
         ("K = tau / eta\nlog_K = cost", "K = tau\nlog_K = cost"),
         ("samples = B * wait / eta", "samples = wait / eta"),
         (
-            '"root": sp.exp((sp.sqrt(R) - 1) * cost) / sp.sqrt(R)}',
-            '"root": sp.exp((sp.sqrt(R) - 1) * cost)}',
+            '"root": sp.exp((sp.sqrt(more) - 1) * cost) / sp.sqrt(more)}',
+            '"root": sp.exp((sp.sqrt(more) - 1) * cost)}',
         ),
     ],
     "theory/where-it-breaks": [
-        (
-            "kramers.subs({Da: eps * Ha, Db: eps * Hb})",
-            "kramers.subs({Da: eps * Hb, Db: eps * Ha})",
-        ),
-        (
-            "stated = 2 * sp.pi / (Ha ** (1 - alpha) * Hb**alpha)",
-            "stated = 2 * sp.pi / (Hb ** (1 - alpha) * Ha**alpha)",
-        ),
         ("assert sp.simplify(drift - 2 * p) == 0", "assert sp.simplify(drift - p) == 0"),
         ("growth - 2 * sp.sqrt(3) * eps", "growth - sp.sqrt(3) * eps"),
         ("scale * g, scale * sp.sqrt(2 * lam * z)", "scale * g, scale * sp.sqrt(lam * z)"),
@@ -525,9 +530,6 @@ SLIPS = {
             "claimed = (3 + 2 * sp.log(2) + 2 * sp.log(1 / floor)) / 18",
         ),
         ("(a2, -sp.oo, sp.oo)) * k1 * R", "(a2, -sp.oo, sp.oo)) * k1"),
-        ("lead = 2 * m / c", "lead = m / c"),
-        ("found_w - (c1 / c - m * m1 / c", "found_w - (c1 / c + m * m1 / c"),
-        ("rest = f**2 * h.diff(x) / (2 * h**2)", "rest = f**2 * h.diff(x) / h**2"),
     ],
     "networks/logistic-valley": [
         (

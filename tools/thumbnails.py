@@ -233,6 +233,21 @@ def sgd_noise():
     return [*plain, path(weighed, colour("sgd"), 2, dash="1 5")]
 
 
+def many_directions():
+    """A way that narrows, seen from above: the paths of a stream that cross on it."""
+    walls = [
+        [(14 + 1.65 * i, 45 + side * (34 - 22 / (1 + math.exp(-(i - 40) / 9)))) for i in range(81)]
+        for side in (-1, 1)
+    ]
+    rays = [[(14, 45 + 9 * n), (98, 45 - 3.4 * n)] for n in (-2, -1, 1, 2)]
+    return [
+        *(path(wall, colour("ink"), 2.4) for wall in walls),
+        *(path(ray, colour("sgd"), 1.6) for ray in rays),
+        path([(14, 45), (146, 45)], colour("muted"), 1.4, dash="2 5"),
+        dot(14, 45, 4, colour("ink")),
+    ]
+
+
 def dials():
     """Three small panels, each with points on a rising line."""
     elements = []
@@ -353,6 +368,7 @@ CHAPTERS = (
     noise_is_curvature,
     white_noise,
     sgd_noise,
+    many_directions,
     dials,
     which_minimum,
     large_batches,
