@@ -500,12 +500,15 @@ SLIPS = {
     ],
     "theory/which-minimum": [
         ("d = sp.sqrt(2 * share * climb / H)", "d = sp.sqrt(share * climb / H)"),
-        ("j = sp.sqrt(2 * (1 - share) * climb / K)", "j = sp.sqrt(2 * share * climb / K)"),
+        ("j = sp.sqrt(2 * (1 - share) * climb / Hb)", "j = sp.sqrt(2 * share * climb / Hb)"),
         ("rest = stay / (stay + other)", "rest = other / (stay + other)"),
-        ("sp.integrate(H * u / (H / R), (u, 0, d))", "sp.integrate(H * u / (K / R), (u, 0, d))"),
         (
-            "stated = Hs / Hf * sp.exp(R * (uf * psi_flat - up * psi_sharp))",
-            "stated = sp.sqrt(Hs / Hf) * sp.exp(R * (uf * psi_flat - up * psi_sharp))",
+            "sp.integrate(H * u / (H / cold), (u, 0, d))",
+            "sp.integrate(H * u / (Hb / cold), (u, 0, d))",
+        ),
+        (
+            "stated = Hs / Hf * sp.exp(cold * (uf * psi_flat - up * psi_sharp))",
+            "stated = sp.sqrt(Hs / Hf) * sp.exp(cold * (uf * psi_flat - up * psi_sharp))",
         ),
         ("nu = 1 / stay + 1 / other", "nu = 1 / (stay + other)"),
     ],
