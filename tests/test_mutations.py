@@ -532,7 +532,7 @@ SLIPS = {
             "claimed = (3 + 2 * sp.log(2) + 4 * sp.log(1 / floor)) / 18",
             "claimed = (3 + 2 * sp.log(2) + 2 * sp.log(1 / floor)) / 18",
         ),
-        ("(a2, -sp.oo, sp.oo)) * k1 * R", "(a2, -sp.oo, sp.oo)) * k1"),
+        ("(a2, -sp.oo, sp.oo)) * k1 * r_", "(a2, -sp.oo, sp.oo)) * k1"),
     ],
     "networks/logistic-valley": [
         (
