@@ -307,6 +307,16 @@ def _ellipse(x, y, long, turn):
     return [(x + u * cos - v * sin, y + u * sin + v * cos) for u, v in across]
 
 
+def in_one_page():
+    """A page: a line of large type, and a table of three rows."""
+    elements = [path([(50, 8), (110, 8), (110, 82), (50, 82), (50, 8)], colour("ink"), 2.2)]
+    elements.append(path([(60, 24), (100, 24)], colour("sgd"), 5))
+    for y in (40, 53, 66):
+        elements.append(path([(60, y), (74, y)], colour("muted"), 2.4))
+        elements.append(path([(82, y), (100, y)], colour("muted"), 2.4))
+    return elements
+
+
 def logistic_valley():
     """A tilted bowl from above, a square around its bottom, and walkers that leave through it."""
     elements = [path(_ellipse(80, 45, 22 * k, 0.5), colour("faint"), 1.4) for k in (1, 2, 3)]
@@ -373,6 +383,7 @@ CHAPTERS = (
     which_minimum,
     large_batches,
     where_it_breaks,
+    in_one_page,
     logistic_valley,
     network_minimum,
     spectrum,
