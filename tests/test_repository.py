@@ -14,6 +14,7 @@ import drawings
 import pages
 import plain_notebooks
 import pytest
+from fontTools.ttLib import TTFont
 from notebooks import ROOT
 
 from ddt_utils import _sources
@@ -75,6 +76,16 @@ def test_vendored_assets_are_what_they_were():
 
 def test_the_book_was_built_whole():
     assert pages.problems(ROOT / "_build" / "html") == []
+
+
+def test_the_icon_fonts_have_every_icon_of_the_built_style_sheet():
+    static = ROOT / "_build" / "html" / "_static"
+    css = (static / "book.css").read_text(encoding="utf-8")
+    signs = re.findall("[\ue000-\uf8ff]", css)
+    named = {ord(s) for s in signs} | {int(c, 16) for c in re.findall(r'"\\(f[0-9a-f]{3})"', css)}
+    fonts = [TTFont(font) for font in static.glob("vendor/fontawesome/webfonts/*.woff")]
+    assert len(fonts) == 3 and len(named) > 20 and signs
+    assert named <= set().union(*(font.getBestCmap() for font in fonts))
 
 
 def test_a_missing_page_is_noticed(tmp_path):
