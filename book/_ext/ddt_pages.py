@@ -13,11 +13,13 @@ import re
 from pathlib import Path
 
 from bs4 import BeautifulSoup
+from folding import fold
 from formulas import cut_font, typeset
 from lighten import lighten
 from opening import Result, fill_minutes, minutes_role, show_result, tell_minutes
 from sphinx.errors import ExtensionError
 from tables import TABLES
+from tidy import count_by_page, equation_numbers, name_equations, tidy
 from verbatim import Verbatim, parsed, text_of
 
 from ddt_utils.figures import PALETTE
@@ -79,7 +81,8 @@ def palette_css() -> str:
         values = " ".join(f"--ddt-{name}: {pair[which]};" for name, pair in PALETTE.items())
         return f"{selector} {{ {values} }}\n"
 
-    return block("html", 0) + block('html[data-theme="dark"]', 1)
+    on_paper = f"@media print {{ {block('html, html[data-theme]', 0)} }}\n"
+    return block("html", 0) + block('html[data-theme="dark"]', 1) + on_paper
 
 
 def _shortened(numbers: str) -> str:
@@ -112,6 +115,7 @@ def mended(app, path: Path, needed: dict[str, int]) -> tuple[BeautifulSoup, list
     """
     page = parsed(path.read_text(encoding="utf-8"))
     name, wrong = path.relative_to(app.outdir).as_posix(), []
+    wrong += [f"{name}: {problem}" for problem in fold(page, path, app)]
     wrong += [f"{name}: {problem}" for problem in typeset(page)]
     for script in page.find_all("script"):
         source, text = script.get("src", ""), script.string or ""
@@ -136,6 +140,7 @@ def mended(app, path: Path, needed: dict[str, int]) -> tuple[BeautifulSoup, list
             )
         if in_article and source.endswith(".svg") and target.is_file():
             image.replace_with(inline_svg(target.read_text(encoding="utf-8"), alt, f"f{i}"))
+    tidy(page, article)
     wrong += [f"{name}: {problem}" for problem in show_result(page)]
     if name.startswith("book/"):
         needed[name.removeprefix("book/").removesuffix(".html")] = tell_minutes(page, article)
@@ -230,7 +235,11 @@ def finish(app, exception):
     found = {page: mended(app, page, needed) for page in pages}
     wrong = [problem for _, problems in found.values() for problem in problems]
     cut_font(out / "_static" / "fonts" / "math.woff")
-    lighten(out, {page: soup for page, (soup, _) in found.items()})
+    soups = {page: soup for page, (soup, _) in found.items()}
+    numbers = equation_numbers(soups.values())
+    for soup in soups.values():
+        name_equations(soup, numbers)
+    lighten(out, soups)
     for page in pages:
         text = page.read_text(encoding="utf-8")
         if "minutes-of" in text:
@@ -245,6 +254,7 @@ def setup(app):
     app.add_directive("result", Result)
     app.add_role("minutes", minutes_role)
     app.connect("config-inited", exclude_texts)
+    app.connect("env-check-consistency", count_by_page)
     app.add_css_file("palette.css", priority=400)
     app.connect("build-finished", finish, priority=900)  # after the theme has written its styles
     return {"parallel_read_safe": True, "version": "1"}
