@@ -229,6 +229,8 @@ class Chapter:
         if name == "result":
             figure = f"\n\n{self.inline(f'{{numref}}`{argument.strip()}`')} shows it."
             return inside + (figure if argument.strip() else "")
+        if name == "escape-lab":
+            return f"**[The escape lab]({site()}/book/lab.html)** lets walkers go in your browser."
         if name == "dropdown":
             return f"**{self.inline(argument)}**\n\n{inside}"
         raise ValueError(
