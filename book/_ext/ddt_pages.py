@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 
 from bs4 import BeautifulSoup
+from cards import ChapterCards
 from evidence import Evidence
 from folding import fold
 from formulas import cut_font, typeset
@@ -267,6 +268,7 @@ def setup(app):
     for name, directive in TABLES.items():
         app.add_directive(name, directive)
     app.add_directive("result", Result)
+    app.add_directive("chapter-cards", ChapterCards)
     app.add_role("minutes", minutes_role)
     app.add_role("evidence", Evidence())
     app.connect("config-inited", exclude_texts)
