@@ -619,8 +619,8 @@ SLIPS = {
             'D = eta * sp.Symbol("Sigma", positive=True) / B',
         ),
         (
-            "paper = 2 * barrier * (s / Hs + (1 - s) / Hb)",
-            "paper = 2 * barrier * ((1 - s) / Hs + s / Hb)",
+            "paper = barrier * (s / Hs + (1 - s) / Hb)",
+            "paper = barrier * ((1 - s) / Hs + s / Hb)",
         ),
         ("front = sp.sqrt(Hs / Hf) * sp.sqrt(", "front = sp.sqrt(Hf / Hs) * sp.sqrt("),
     ],
