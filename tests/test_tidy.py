@@ -94,13 +94,13 @@ def test_an_empty_cell_heads_nothing():
 def test_code_calls_an_equation_by_its_number():
     page = parsed(
         '<div class="math" id="equation-eq-kr-rate"><span class="eqno">(3.2)<a>#</a></span></div>'
-        "<pre><i># eq-kr-rate</i> x-eq-kr, eq-no-such</pre><p>eq-kr-rate</p>"
+        "<pre><i># (eq-kr-rate)</i> eq-kr-rate, x-eq-kr, (eq-no-such)</pre><p>eq-kr-rate</p>"
     )
     numbers = tidy.equation_numbers([page])
     assert numbers == {"eq-kr-rate": "(3.2)"}
     tidy.name_equations(page, numbers)
     page = BeautifulSoup(str(page), "html.parser")
-    assert page.pre.get_text() == "# (3.2) x-eq-kr, eq-no-such"
+    assert page.pre.get_text() == "# (3.2) (3.2), x-eq-kr, (eq-no-such)"
     assert page.p.get_text() == "eq-kr-rate"
 
 

@@ -17,7 +17,7 @@ _BEHIND = re.compile(r"[^\s\w(\[“‘/—–-][^\s/—–-]*[–-]?|[^\s/—–
 _BEFORE = re.compile(r"[(\[“‘]+$")
 _GROUPS = re.compile(r"(?<![\w.,])\d{5,}(?![\w]*[\d,])")
 _MINUS = re.compile(r"(?<![\w.)])-(?=[\d.]*\d)")
-_LABEL = re.compile(r"\beq-[a-z0-9]+(?:-[a-z0-9]+)+\b")
+_LABEL = re.compile(r"\(?\b(eq-[a-z0-9]+(?:-[a-z0-9]+)+)\b\)?")  # a number has brackets of its own
 
 
 def tidy(page, article) -> None:
@@ -126,7 +126,7 @@ def name_equations(soup, numbers: dict[str, str]) -> None:
     for pre in soup.find_all("pre"):
         code = next(iter(pre.children), None)
         if isinstance(code, Verbatim) and "eq-" in code:
-            better = _LABEL.sub(lambda m: numbers.get(m[0]) or m[0], code)
+            better = _LABEL.sub(lambda m: numbers.get(m[1]) or m[0], code)
             code.replace_with(Verbatim(better))
 
 
