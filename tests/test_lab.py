@@ -171,6 +171,23 @@ def test_the_lab_is_small_and_leaks_no_name():
     assert "http" not in lab.source()
 
 
+def test_the_page_says_what_the_lab_does(engine):
+    text = (ROOT / "book" / "lab.md").read_text(encoding="utf-8")
+    assert f"with curvature {lab.FIXED['flat']:g}." in text
+    assert f"has curvature $-{lab.FIXED['saddle']:g}$." in text
+    assert (
+        engine(f"return new Walk(formulas({json.dumps(lab.START)}), {{noise: 'sgd'}}).walkers")
+        == 5000
+    )
+    assert "Five thousand walkers" in text and "less than a tenth as the lab starts" in text
+    well, driven, left, right = lab.book_problem("sgd", lab.START)
+    for ends in ({"start": -left, "upper": right}, {"start": right, "lower": -left}):
+        walk = discrete.mean_first_passage_time(
+            well, driven, step=lab.START["learningRate"], rtol=1e-4, **ends
+        )
+        assert 0.02 < abs(walk / exact.mean_first_passage_time(well, driven, **ends) - 1) < 0.1
+
+
 # --- in a browser, from disk --------------------------------------------------------------------
 
 in_browser = pytest.mark.skipif(

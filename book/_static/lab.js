@@ -328,7 +328,8 @@ class Lab {
     const every = Math.ceil(this.history.length / 18), last = this.history.length - 1;
     const some = this.history.filter((_, i) => (last - i) % every === 0);
     const logs = sides.flatMap((k) => [this.theory[k], this.truth.log[k]]).map((v) => v / Math.LN10);
-    const low = Math.floor(Math.min(...logs) - 0.4), top = Math.ceil(Math.max(...logs) + 0.4);
+    const least = Math.min(...logs), most = Math.max(...logs), room = 0.4 + 0.12 * (most - least);
+    const low = Math.floor(least - room), top = Math.ceil(most + room);
     this.axes(this.times, "mean time to leave", low, top, raised, (across, up, pen) => {
       for (const k of sides) {
         const valley = k ? "flat" : "sharp", level = up(this.theory[k] / Math.LN10);
@@ -391,9 +392,9 @@ class Lab {
   tell() {
     const told = (k, valley) => {
       const { n, time, error } = this.counted(this.walk, k);
-      return n ? `The ${valley} valley was left ${n} times, after ${short(time)} on average, give or take `
-        + `${(100 * error).toPrecision(2)} %; theory says ${short(Math.exp(this.theory[k]))}. `
-        : `Nobody has left the ${valley} valley; theory says ${short(Math.exp(this.theory[k]))}. `;
+      const found = n ? `was left ${n.toLocaleString("en").replaceAll(",", "\u202f")} times, after `
+        + `${short(time)} ± ${(100 * error).toPrecision(2)} %` : "has not been left yet";
+      return `The ${valley} valley ${found}; theory says ${short(Math.exp(this.theory[k]))}. `;
     };
     this.status.textContent = `${this.wanted ? "Running" : "Paused"} at t = ${short(this.walk.steps * this.eta)}. `
       + told(0, "sharp") + (this.oneWay ? "" : told(1, "flat")) + this.limits();
@@ -403,9 +404,8 @@ class Lab {
   limits() {
     const { set, truth, theory } = this, bend = Math.max(set.sharp, this.f.bend(0) * -1);
     const off = Math.max(...truth.log.map((v, k) => Math.abs(v - theory[k])));
-    return (off > 0.2 ? "The barrier is low against the noise: the low-noise theory is off by "
-      + `${Math.round(100 * Math.expm1(off))} %. ` : "")
-      + (set.learningRate * bend > 0.25 ? "The step is long for this curvature: the walk is not its diffusion. " : "");
+    return (off > 0.2 ? `Low barrier: theory and exact time differ by a factor of ${Math.exp(off).toFixed(1)}. ` : "")
+      + (set.learningRate * bend > 0.25 ? "Long step: the walk is not its diffusion." : "");
   }
 }
 
