@@ -149,7 +149,7 @@ def test_a_reader_sees_the_page_whole(view, name):
     assert seen["axe"] == []
     assert len(seen["asked"]) <= 35
     weighs = sum(map(weight, set(seen["asked"])))
-    assert weighs <= (400_000 if seen["formulas"] else 260_000)
+    assert weighs <= (400_000 if seen["formulas"] else 260_000) or name not in CONTENT
     if seen["moved"] > 0.02:  # on a busy machine a font may come a second late: look again
         seen = looked_at(context, name, with_axe=False)
     assert seen["moved"] <= 0.02

@@ -111,7 +111,7 @@ def test_every_cell_of_a_card_says_its_column_and_stays_a_cell():
     )
     ddt_pages.accessible(page)
     first, second, other = page.select("td")
-    assert (first["data-label"], second["data-label"]) == ("claim", "found  it")
+    assert (first["data-label"], second["data-label"]) == ("claim", "found it")
     assert (first["role"], second["role"], other.get("role")) == ("cell", "cell", None)
     assert [e["role"] for e in page.select("div.ledger table, div.ledger tr")] == [
         "table",
@@ -119,3 +119,30 @@ def test_every_cell_of_a_card_says_its_column_and_stays_a_cell():
         "row",
     ]
     assert [e["role"] for e in page.select("thead, tbody")] == ["rowgroup", "rowgroup"]
+
+
+def table(*rows):
+    cells = ["<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows]
+    text = f"<table><thead>{cells[0]}</thead><tbody>{''.join(cells[1:])}</tbody></table>"
+    return BeautifulSoup(text, "html.parser").table
+
+
+WORDS = ["L", "the loss, averaged over the data, of which there are many", "[L]", "(1.1)"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "kinds"),
+    [
+        ([["", "B", "found"], ["a", "0.50", "0.51"]], []),
+        ([["symbol", "meaning", "scale", "first"], WORDS], ["entries"]),
+        ([["dial", "law", "found"], ["B", "0.48469\u00a0±\u00a00.00096", "2.5"]], []),
+        (
+            [["", "sharp", "flat", "both"], ["walkers"] + ["0.04158\u00a0±\u00a00.00098"] * 3],
+            ["entries", "lines"],
+        ),
+        ([["one", "two"], ["a " * 90, "b " * 90]], []),
+        ([["one", "two", "three"], ["a", "b"]], []),
+    ],
+)
+def test_a_phone_shows_a_wide_table_as_entries(rows, kinds):
+    assert ddt_pages.for_a_phone(table(*rows)) == kinds

@@ -207,19 +207,32 @@ def accessible(page) -> None:
     for table in page.select("div.ledger table"):
         as_cards(table)
     for table in page.select("article table"):
-        if "role" not in table.attrs and wide_for_a_phone(table):
-            table["class"] = [*table.get("class", ()), "entries"]
+        kinds = [] if "role" in table.attrs else for_a_phone(table)
+        if kinds:
+            table["class"] = [*table.get("class", ()), *kinds]
             as_cards(table)
 
 
-def wide_for_a_phone(table) -> bool:
-    """Would a phone squeeze or cut its columns? Four of them, and a line of text in one row."""
-    rows = [row.find_all("td") for row in table.select("tbody tr")]
-    columns = len(table.select("thead th, thead td"))
-    lengths = (sum(len(text_of(cell).strip()) for cell in row) for row in rows)
-    return (
-        columns >= 4 and all(len(row) == columns for row in rows) and max(lengths, default=0) > 60
-    )
+def for_a_phone(table) -> list[str]:
+    """How a phone shows a table whose columns it would squeeze or cut: as entries.
+
+    Returns:
+        The classes: ``entries`` for four columns and a line of text in one row; ``entries lines``
+        for columns whose longest words do not stand side by side. Nothing for other tables.
+    """
+    rows = [row.find_all(["td", "th"]) for row in table.select("tr")]
+    heads = table.select("thead th, thead td")
+    columns = len(heads)
+    if columns < 3 or any(len(row) != columns for row in rows):
+        return []
+    said = [[text_of(cell).strip() for cell in row] for row in rows]
+    longest = [max(len(word) for text in column for word in re.split("[ \\n]", text))
+               for column in zip(*said, strict=True)]  # fmt: skip
+    below = said[1:]
+    if columns >= 4 and max((sum(map(len, row)) for row in below), default=0) > 60:
+        numbers = [bool(re.match(r"[−\d.]", text)) for row in below for text in row[1:]]
+        return ["entries", "lines"] if 2 * sum(numbers) > len(numbers) else ["entries"]
+    return ["entries", "lines"] if 6.5 * sum(longest) + 12.8 * columns > 358 else []
 
 
 def as_cards(table) -> None:
@@ -227,7 +240,7 @@ def as_cards(table) -> None:
 
     A display other than a table's takes the meaning from the elements, so roles say it again.
     """
-    heads = [head.get_text(" ", strip=True) for head in table.select("thead th, thead td")]
+    heads = [" ".join(text_of(head).split()) for head in table.select("thead th, thead td")]
     table["role"] = "table"
     for group in table.select("thead, tbody"):
         group["role"] = "rowgroup"
