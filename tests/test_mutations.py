@@ -437,6 +437,12 @@ SLIPS = {
         ("(free, False)", "(free, True)"),  # a loss without the symmetry
         ("(lam_ - nu_)", "(lam_ + nu_)"),
     ],
+    "noise/epochs": [
+        ("pair = B**2 * (-S / (m - 1)) / B**2", "pair = B**2 * (-S / m) / B**2"),
+        ("(3 * M**2 - 3 * M * k + k**2 - 1)", "(3 * M**2 - 3 * M * k + k**2 + 1)"),
+        ("* (s2 - s1**2 / size) / (", "* (s2 - s1**2) / ("),
+        ("2 / zz + 2 / zz**2 * (1 - sp.exp(-zz))", "2 / zz + 1 / zz**2 * (1 - sp.exp(-zz))"),
+    ],
     "theory/white-noise": [
         ('"variance": 2 * eta * D}', '"variance": eta * D}'),
         ("junction = sp.sqrt(2 * h / (g", "junction = sp.sqrt(2 * g / (h"),

@@ -71,9 +71,9 @@ def contents() -> dict[str, str]:
 @cache
 def labels() -> dict[str, tuple[str, str, str]]:
     """Every label of the book: the address of its place, its kind, and its number or title."""
-    found, plain = {}, {}
+    found = {}
     for page, chapter in contents().items():
-        counts = {} if chapter else plain  # pages without a number are counted through
+        counts: dict[str, int] = {}  # every page counts from one
         for label, kind, title in _labelled((ROOT / f"{page}.md").read_text(encoding="utf-8")):
             place = f"{site()}/{page}.html#{'equation-' if kind == 'Equation' else ''}{label}"
             if kind != "Section":

@@ -207,6 +207,15 @@ def noise_is_curvature():
     return elements
 
 
+def epochs():
+    """A straight line, and dots that leave it and become level."""
+    elements = [path([(18, 10), (18, 78), (148, 78)], colour("muted"), 1.4)]
+    elements.append(path([(22, 74), (144, 14)], colour("white"), 2))
+    level = [(22 + 2 * i, 74 - 26 * (1 - math.exp(-i / 26.4))) for i in range(62)]
+    elements.append(path(level, colour("ink"), 1.6))
+    return elements + [dot(x, y, 3, colour("sgd")) for x, y in level[5::8]]
+
+
 def _filled(share, shade):
     """The two valleys with a crowd at the bottom of each, the left one with a share."""
     elements = [path(well(12, 148, 80, 34), colour("ink"), 2.2)]
@@ -351,6 +360,7 @@ CHAPTERS = (
     saddles,
     is_it_gaussian,
     noise_is_curvature,
+    epochs,
     white_noise,
     sgd_noise,
     dials,
