@@ -140,7 +140,8 @@ def test_make_help_lists_the_verbs():
 
 
 def test_every_room_is_documented_and_every_public_name_explained():
-    page = (ROOT / "book" / "api.md").read_text(encoding="utf-8")
+    pages_ = (ROOT / "book" / "api").glob("*.md")
+    page = "".join(path.read_text(encoding="utf-8") for path in pages_)
     for path in sorted((ROOT / "ddt_utils").rglob("*.py")):
         parts = path.relative_to(ROOT).with_suffix("").parts
         name = ".".join(part for part in parts if part != "__init__")
@@ -184,13 +185,15 @@ def test_the_readme_s_code_runs(name):
 # --- the size of the house -----------------------------------------------------------------------
 
 LINES = 330
+EXAMPLE = re.compile(r"\n( +)Example:\n(?:\1 +\S.*\n)+")
 
 
 def test_a_room_is_no_longer_than_contributing_says():
     told = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    assert f"A room has at most {LINES} lines" in told
+    assert f"A room has at most {LINES} lines, the examples of its docstrings not counted" in told
     for path in sorted((ROOT / "ddt_utils").rglob("*.py")):
-        lines = len(path.read_text(encoding="utf-8").splitlines())
+        text = path.read_text(encoding="utf-8")
+        lines = len(EXAMPLE.sub("", text).splitlines())
         assert lines <= LINES, f"{path.name} has {lines} lines; split it where a reader would look"
 
 

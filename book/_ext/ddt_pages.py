@@ -13,6 +13,8 @@ import re
 from pathlib import Path
 
 from bs4 import BeautifulSoup
+from cards import ChapterCards
+from evidence import Evidence
 from folding import fold
 from formulas import cut_font, typeset
 from lighten import lighten
@@ -266,7 +268,9 @@ def setup(app):
     for name, directive in TABLES.items():
         app.add_directive(name, directive)
     app.add_directive("result", Result)
+    app.add_directive("chapter-cards", ChapterCards)
     app.add_role("minutes", minutes_role)
+    app.add_role("evidence", Evidence())
     app.connect("config-inited", exclude_texts)
     app.connect("env-check-consistency", count_by_page)
     app.add_css_file("palette.css", priority=400)

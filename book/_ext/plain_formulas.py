@@ -25,7 +25,17 @@ _SIGNS = {
 _RAISED = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ᵀ", "0123456789+-T", strict=True))
 _LOWERED = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋", "0123456789+-", strict=True))
 _FUNCTIONS = ("exp", "ln", "tr", "det", "max", "erfc")
-_PRODUCTS = ("BC", "LH", "SH", "Br", "Bs", "hM", "dt", "dx", "dy")  # letters that stand side by side
+_PRODUCTS = (
+    "BC",
+    "LH",
+    "SH",
+    "Br",
+    "Bs",
+    "hM",
+    "dt",
+    "dx",
+    "dy",
+)  # letters that stand side by side
 _TOKEN = re.compile(
     r"(?P<sub>[A-Za-z]_[A-Za-z0-9]+)|(?P<number>\d+(?:\.\d+)?)|(?P<word>[A-Za-z][A-Za-zß-ÿ]*(?:['’][a-z]+)?)"
     rf"|(?P<greek>[{''.join(_GREEK)}])|(?P<sign>[=+/^√<>{''.join(map(re.escape, _SIGNS))}"
