@@ -321,13 +321,6 @@ def test_an_assertion_of_no_equation_is_told():
     assert "asserts eq-a, but no equation" in told
 
 
-def test_a_label_in_visible_code_is_the_number():
-    page, _ = folded()
-    assert "eq-a" not in text_of(page.select_one("#cell-1")) and "# (3.4)" in text_of(
-        page.select_one("#cell-1")
-    )
-
-
 def test_a_number_leads_to_the_cell_that_computed_it_and_is_no_link_in_the_way():
     page, _ = folded()
     there = page.select_one("p > .pasted-text")

@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 
 from bs4 import BeautifulSoup
+from cards import ChapterCards
 from evidence import Evidence
 from folding import fold
 from formulas import cut_font, typeset
@@ -205,6 +206,20 @@ def accessible(page) -> None:
         table.attrs.pop("border", None)
     for table in page.select("div.ledger table"):
         as_cards(table)
+    for table in page.select("article table"):
+        if "role" not in table.attrs and wide_for_a_phone(table):
+            table["class"] = [*table.get("class", ()), "entries"]
+            as_cards(table)
+
+
+def wide_for_a_phone(table) -> bool:
+    """Would a phone squeeze or cut its columns? Four of them, and a line of text in one row."""
+    rows = [row.find_all("td") for row in table.select("tbody tr")]
+    columns = len(table.select("thead th, thead td"))
+    lengths = (sum(len(text_of(cell).strip()) for cell in row) for row in rows)
+    return (
+        columns >= 4 and all(len(row) == columns for row in rows) and max(lengths, default=0) > 60
+    )
 
 
 def as_cards(table) -> None:
@@ -212,7 +227,7 @@ def as_cards(table) -> None:
 
     A display other than a table's takes the meaning from the elements, so roles say it again.
     """
-    heads = [head.get_text(" ", strip=True) for head in table.select("thead th")]
+    heads = [head.get_text(" ", strip=True) for head in table.select("thead th, thead td")]
     table["role"] = "table"
     for group in table.select("thead, tbody"):
         group["role"] = "rowgroup"
@@ -253,6 +268,7 @@ def setup(app):
     for name, directive in TABLES.items():
         app.add_directive(name, directive)
     app.add_directive("result", Result)
+    app.add_directive("chapter-cards", ChapterCards)
     app.add_role("minutes", minutes_role)
     app.add_role("evidence", Evidence())
     app.connect("config-inited", exclude_texts)

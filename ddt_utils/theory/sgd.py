@@ -76,6 +76,14 @@ def sgd_escape_time(
 
     Returns:
         The time in units of t; divide by the learning rate for iterations.
+
+    Example:
+        >>> predicted = sgd_escape_time(
+        ...     curvature_minimum=2, curvature_saddle=1, barrier=0.5,
+        ...     learning_rate=0.1, batch_size=1, path_fraction=0.5,
+        ... )
+        >>> round(float(predicted.logarithm), 3)
+        9.338
     """
     values = _along_the_path(
         curvature_minimum, curvature_saddle, barrier, learning_rate, batch_size
@@ -123,6 +131,14 @@ def path_fraction(
         ValueError: a sign is wrong, something is no finite real number, or the two curvatures are
             of equal size, where every s will do.
         OverflowError: s is beyond the range of floats.
+
+    Example:
+        >>> share = path_fraction(
+        ...     exponent=6.0, curvature_minimum=2, curvature_saddle=1, barrier=0.5,
+        ...     learning_rate=0.1, batch_size=1,
+        ... )
+        >>> round(float(share), 3)
+        0.8
     """
     values = _along_the_path(
         curvature_minimum, curvature_saddle, barrier, learning_rate, batch_size
@@ -170,6 +186,14 @@ def step_factor(landscape, noise, *, learning_rate, start, end) -> float:
     Raises:
         ValueError: not one dimension, a number is none, D is not positive and smooth on the way.
         ArithmeticError: the integral does not settle, as where D nearly vanishes.
+
+    Example:
+        >>> from ddt_utils import catalog, noise
+        >>> well = catalog.quartic()
+        >>> (x,) = well.variables
+        >>> kick = noise.StateDependentNoise((1 + 8 * x**2) / 4)
+        >>> round(step_factor(well, kick, learning_rate=0.5, start=-1, end=0), 3)
+        0.968
     """
     from scipy.integrate import quad
 
