@@ -14,6 +14,7 @@ import drawings
 import pages
 import plain_notebooks
 import pytest
+from fontTools.ttLib import TTFont
 from notebooks import ROOT
 
 from ddt_utils import _sources
@@ -75,6 +76,29 @@ def test_vendored_assets_are_what_they_were():
 
 def test_the_book_was_built_whole():
     assert pages.problems(ROOT / "_build" / "html") == []
+
+
+_SHADE = r"\b(dark|light|bright|pale)(er|est)?\b|\b(black|grey|gray)\b|\bwhite\b(?![- ]noise)"
+
+
+def test_no_caption_names_a_shade():
+    """Dark is light in the other theme; a line is named by its style or by what it means."""
+    for page in sorted((ROOT / "_build" / "html" / "book").rglob("*.html")):
+        captions = re.findall(r"<figcaption>.*?</figcaption>", page.read_text("utf-8"), re.S)
+        for caption in captions:
+            words = " ".join(re.sub(r"<[^>]*>", "", caption).split())
+            found = re.search(_SHADE, words, re.I)
+            assert not found, f"{page.stem}: {found[0]!r} in “{words}”"
+
+
+def test_the_icon_fonts_have_every_icon_of_the_built_style_sheet():
+    static = ROOT / "_build" / "html" / "_static"
+    css = (static / "book.css").read_text(encoding="utf-8")
+    signs = re.findall("[\ue000-\uf8ff]", css)
+    named = {ord(s) for s in signs} | {int(c, 16) for c in re.findall(r'"\\(f[0-9a-f]{3})"', css)}
+    fonts = [TTFont(font) for font in static.glob("vendor/fontawesome/webfonts/*.woff")]
+    assert len(fonts) == 3 and len(named) > 20 and signs
+    assert named <= set().union(*(font.getBestCmap() for font in fonts))
 
 
 def test_a_missing_page_is_noticed(tmp_path):

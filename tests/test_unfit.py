@@ -110,7 +110,7 @@ def mend(monkeypatch, tmp_path):
             f"<p>A first paragraph.</p>{article}</section></article></body></html>",
             encoding="utf-8",
         )
-        return ddt_pages.mend(types.SimpleNamespace(outdir=str(tmp_path)), path)
+        return ddt_pages.mended(types.SimpleNamespace(outdir=str(tmp_path)), path, {})[1]
 
     return complaints
 

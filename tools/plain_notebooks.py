@@ -71,9 +71,9 @@ def contents() -> dict[str, str]:
 @cache
 def labels() -> dict[str, tuple[str, str, str]]:
     """Every label of the book: the address of its place, its kind, and its number or title."""
-    found, plain = {}, {}
+    found = {}
     for page, chapter in contents().items():
-        counts = {} if chapter else plain  # pages without a number are counted through
+        counts: dict[str, int] = {}  # every page counts from one
         for label, kind, title in _labelled((ROOT / f"{page}.md").read_text(encoding="utf-8")):
             place = f"{site()}/{page}.html#{'equation-' if kind == 'Equation' else ''}{label}"
             if kind != "Section":
@@ -229,6 +229,11 @@ class Chapter:
         if name == "result":
             figure = f"\n\n{self.inline(f'{{numref}}`{argument.strip()}`')} shows it."
             return inside + (figure if argument.strip() else "")
+        if name == "escape-lab":
+            return f"**[The escape lab]({site()}/book/lab.html)** lets walkers go in your browser."
+        if name == "chapter-cards":
+            pages = [f"book/{line.partition(': ')[0]}" for line in body if line.strip()]
+            return "\n".join(f"* [{_title(page)}]({site()}/{page}.html)" for page in pages)
         if name == "dropdown":
             return f"**{self.inline(argument)}**\n\n{inside}"
         raise ValueError(
@@ -252,6 +257,8 @@ class Chapter:
             place, kind, number = labels()[target]
             number = {"Equation": f"({number})", "Section": number}.get(kind, f"{kind} {number}")
             return f"[{title or number}]({place})"
+        if name == "minutes":
+            return ""
         if name in ("cite:t", "cite:p"):
             return self.citation([sources()[key.strip()] for key in target.split(",")], name[-1])
         if name == "doc":

@@ -207,6 +207,15 @@ def noise_is_curvature():
     return elements
 
 
+def epochs():
+    """A straight line, and dots that leave it and become level."""
+    elements = [path([(18, 10), (18, 78), (148, 78)], colour("muted"), 1.4)]
+    elements.append(path([(22, 74), (144, 14)], colour("white"), 2))
+    level = [(22 + 2 * i, 74 - 26 * (1 - math.exp(-i / 26.4))) for i in range(62)]
+    elements.append(path(level, colour("ink"), 1.6))
+    return elements + [dot(x, y, 3, colour("sgd")) for x, y in level[5::8]]
+
+
 def _filled(share, shade):
     """The two valleys with a crowd at the bottom of each, the left one with a share."""
     elements = [path(well(12, 148, 80, 34), colour("ink"), 2.2)]
@@ -231,6 +240,21 @@ def sgd_noise():
         level = 1 - depth * (1 - min(valley(x), 1.0)) + max(valley(x) - 1, 0)
         weighed.append((8 + 144 * x, 64 - 52 * level + 14))
     return [*plain, path(weighed, colour("sgd"), 2, dash="1 5")]
+
+
+def many_directions():
+    """A way that narrows, seen from above: the paths of a stream that cross on it."""
+    walls = [
+        [(14 + 1.65 * i, 45 + side * (34 - 22 / (1 + math.exp(-(i - 40) / 9)))) for i in range(81)]
+        for side in (-1, 1)
+    ]
+    rays = [[(14, 45 + 9 * n), (98, 45 - 3.4 * n)] for n in (-2, -1, 1, 2)]
+    return [
+        *(path(wall, colour("ink"), 2.4) for wall in walls),
+        *(path(ray, colour("sgd"), 1.6) for ray in rays),
+        path([(14, 45), (146, 45)], colour("muted"), 1.4, dash="2 5"),
+        dot(14, 45, 4, colour("ink")),
+    ]
 
 
 def dials():
@@ -292,6 +316,16 @@ def _ellipse(x, y, long, turn):
     return [(x + u * cos - v * sin, y + u * sin + v * cos) for u, v in across]
 
 
+def in_one_page():
+    """A page: a line of large type, and a table of three rows."""
+    elements = [path([(50, 8), (110, 8), (110, 82), (50, 82), (50, 8)], colour("ink"), 2.2)]
+    elements.append(path([(60, 24), (100, 24)], colour("sgd"), 5))
+    for y in (40, 53, 66):
+        elements.append(path([(60, y), (74, y)], colour("muted"), 2.4))
+        elements.append(path([(82, y), (100, y)], colour("muted"), 2.4))
+    return elements
+
+
 def logistic_valley():
     """A tilted bowl from above, a square around its bottom, and walkers that leave through it."""
     elements = [path(_ellipse(80, 45, 22 * k, 0.5), colour("faint"), 1.4) for k in (1, 2, 3)]
@@ -351,12 +385,15 @@ CHAPTERS = (
     saddles,
     is_it_gaussian,
     noise_is_curvature,
+    epochs,
     white_noise,
     sgd_noise,
+    many_directions,
     dials,
     which_minimum,
     large_batches,
     where_it_breaks,
+    in_one_page,
     logistic_valley,
     network_minimum,
     spectrum,

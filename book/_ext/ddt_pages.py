@@ -7,15 +7,22 @@ with an image that nobody described, or with raw TeX, stops the build.
 
 from __future__ import annotations
 
+import html
+import json
 import re
 from pathlib import Path
 
 from bs4 import BeautifulSoup
+from cards import ChapterCards
+from evidence import Evidence
+from folding import fold
 from formulas import cut_font, typeset
 from lighten import lighten
 from opening import Result, fill_minutes, minutes_role, show_result, tell_minutes
 from sphinx.errors import ExtensionError
 from tables import TABLES
+from tidy import count_by_page, equation_numbers, name_equations, tidy
+from verbatim import Verbatim, parsed, text_of
 
 from ddt_utils.figures import PALETTE
 
@@ -36,6 +43,36 @@ _COLOURS = {light: f"var(--ddt-{name})" for name, (light, _) in PALETTE.items()}
 _HEX = re.compile("|".join(_COLOURS))
 _LONG = re.compile(r"(\d\.\d\d)\d+")  # a hundredth of a point is enough for a drawing
 _RAW = re.compile(r"\\[A-Za-z(\[]|\$[^$\s][^$\n]*\$|\$\$|\{[a-z]+(?::[a-z]+)*\}`|:::+\s*\{")
+_THEME = """
+(function (d) {
+  var mode;
+  try { mode = localStorage.getItem("mode"); } catch (e) {}
+  d.dataset.mode = mode = /^(light|dark)$/.test(mode) ? mode : "auto";
+  if (mode == "auto") mode = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+  d.dataset.theme = mode;
+  if (location.protocol != "file:") FILES.forEach(function (name) {
+    var link = document.createElement("link");
+    link.rel = "preload"; link.as = "font"; link.crossOrigin = "";
+    link.href = d.dataset.content_root + "_static/fonts/" + name; document.head.appendChild(link);
+  });
+})(document.documentElement);
+"""
+_WAIT = """
+(function (d) {
+  function show() { d.classList.remove("waits"); }
+  d.classList.add("waits");
+  setTimeout(show, 1000);
+  Promise.all(FACES.map(function (face) { return document.fonts.load(face); })).then(show, show);
+})(document.documentElement);
+"""
+_FACES = {
+    "1em 'Source Serif 4'": "source-serif-4-latin-400-normal.woff2",
+    "1em 'Source Sans 3'": "source-sans-3-latin-400-normal.woff2",
+    "600 1em 'Source Sans 3'": "source-sans-3-latin-600-normal.woff2",
+    "600 1em 'Source Serif 4'": "source-serif-4-latin-600-normal.woff2",
+    "italic 1em 'Source Serif 4'": "source-serif-4-latin-400-italic.woff2",
+    "1em 'Escape Math'": "math.woff",
+}
 _SCRIPTS = re.compile(r"fontawesome|thebe|require\.js|@jupyter-widgets|mathjax", re.I)
 
 
@@ -46,7 +83,8 @@ def palette_css() -> str:
         values = " ".join(f"--ddt-{name}: {pair[which]};" for name, pair in PALETTE.items())
         return f"{selector} {{ {values} }}\n"
 
-    return block("html", 0) + block('html[data-theme="dark"]', 1)
+    on_paper = f"@media print {{ {block('html, html[data-theme]', 0)} }}\n"
+    return block("html", 0) + block('html[data-theme="dark"]', 1) + on_paper
 
 
 def _shortened(numbers: str) -> str:
@@ -55,7 +93,7 @@ def _shortened(numbers: str) -> str:
     return " ".join(re.sub(r"\.(?!\d)", "", numbers).split()).join((" ", ""))
 
 
-def inline_svg(svg_text: str, alt: str, prefix: str) -> BeautifulSoup:
+def inline_svg(svg_text: str, alt: str, prefix: str) -> Verbatim:
     """A stored SVG as part of the page: described, with ids of its own and the theme's colours."""
     text = svg_text[svg_text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
@@ -67,16 +105,19 @@ def inline_svg(svg_text: str, alt: str, prefix: str) -> BeautifulSoup:
     # presentation attributes do not take var(); the same thing as a style does
     text = re.sub(r'\b(fill|stroke)="(var\([^"]+\))"', r'style="\1: \2"', text)
     text = re.sub(r'style="([^"]*)"([^>]*?) style="([^"]*)"', r'style="\1; \3"\2', text)
-    svg = BeautifulSoup(text, "html.parser").svg
-    svg["role"], svg["aria-label"] = "img", alt
-    svg["class"] = "ddt-figure"
-    return svg
+    text = re.sub(r"\s*(?:<!--.*?-->\s*)+", "\n", text, flags=re.S)
+    said = f' role="img" aria-label="{html.escape(alt)}" class="ddt-figure">'
+    return Verbatim(text.replace(">", said, 1).strip())
 
 
-def mend(app, path: Path, needed: dict[str, int]) -> list[str]:
-    """Mend one page; returns what is wrong with it, and notes the minutes that it needs."""
-    page = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+def mended(app, path: Path, needed: dict[str, int]) -> tuple[BeautifulSoup, list[str]]:
+    """A page as it should be, and what is wrong with it that cannot be mended.
+
+    It notes the minutes that the page needs.
+    """
+    page = parsed(path.read_text(encoding="utf-8"))
     name, wrong = path.relative_to(app.outdir).as_posix(), []
+    wrong += [f"{name}: {problem}" for problem in fold(page, path, app)]
     wrong += [f"{name}: {problem}" for problem in typeset(page)]
     for script in page.find_all("script"):
         source, text = script.get("src", ""), script.string or ""
@@ -85,7 +126,7 @@ def mend(app, path: Path, needed: dict[str, int]) -> list[str]:
         elif source and "search" not in name and "documentation_options" not in source:
             script["defer"] = ""
         elif 'dataset.mode = localStorage.getItem("mode") ||' in text:
-            script.string = text.replace('|| ""', '|| "auto"')
+            script.decompose()
     for link in page.find_all("link", rel="preload"):
         link.decompose()
     for link in page.select('a[href*="colab.research.google.com"]'):
@@ -101,23 +142,50 @@ def mend(app, path: Path, needed: dict[str, int]) -> list[str]:
             )
         if in_article and source.endswith(".svg") and target.is_file():
             image.replace_with(inline_svg(target.read_text(encoding="utf-8"), alt, f"f{i}"))
+    tidy(page, article)
     wrong += [f"{name}: {problem}" for problem in show_result(page)]
     if name.startswith("book/"):
         needed[name.removeprefix("book/").removesuffix(".html")] = tell_minutes(page, article)
-    shown = BeautifulSoup(str(article), "html.parser")
-    for hidden in shown.select("pre, code, script, style, .math, annotation"):
-        hidden.decompose()
-    raw = re.search(_RAW, shown.get_text())
+    raw = re.search(_RAW, text_of(article, _is_raw_by_right))
     if raw:
         wrong.append(f"{name}: raw markup on the page: …{raw[0]}…")
     if not page.find("meta", attrs={"name": "description"}):
-        first = next((p.get_text(" ", strip=True) for p in article.select("section > p")), "")
+        first = next((" ".join(text_of(p).split()) for p in article.select("section > p")), "")
         page.head.append(
             page.new_tag("meta", attrs={"name": "description", "content": first[:200]})
         )
+    steady(page)
     accessible(page)
-    path.write_text(str(page), encoding="utf-8")
-    return wrong
+    return page, wrong
+
+
+def _is_raw_by_right(tag) -> bool:
+    """Code and formulas may look like markup: they are."""
+    return tag.name in ("pre", "code", "script", "style") or "math" in tag.get("class", ())
+
+
+def steady(page) -> None:
+    """Nothing flashes or moves while a page is loaded.
+
+    The theme is decided before anything is drawn, and the text is drawn when its fonts are there:
+    they are asked for at once, and after a second it is drawn with others of the same width.
+    """
+    if page.head is None:
+        return
+    page.html["data-theme"] = "light"  # for whoever reads without JavaScript
+    faces = dict(_FACES)
+    if not page.find(class_="math"):
+        del faces["1em 'Escape Math'"]
+    theme, wait = page.new_tag("script"), page.new_tag("script")
+    theme.string = _THEME.replace("FILES", json.dumps(list(faces.values())))
+    wait.string = _WAIT.replace("FACES", json.dumps(list(faces)))
+    schemes = page.new_tag("meta", attrs={"name": "color-scheme", "content": "light dark"})
+    charset = page.head.find("meta", charset=True)
+    charset.insert_after(schemes) if charset else page.head.insert(0, schemes)
+    schemes.insert_after(theme)
+    page.head.append(wait)  # behind the style sheets, which name the fonts
+    for logo in page.find_all("img", class_="logo__image"):
+        logo["width"], logo["height"] = "160", "90"
 
 
 def accessible(page) -> None:
@@ -126,6 +194,9 @@ def accessible(page) -> None:
         field["aria-label"] = field.get("placeholder", "Search")
     for named_by_its_text in page.select("button.search-button-field, details > summary"):
         named_by_its_text.attrs.pop("aria-label", None)
+    for icon in page.select("summary > .toctree-toggle"):  # of a page with pages of its own
+        link = icon.find_parent("details").find_previous_sibling("a")
+        icon.parent["aria-label"] = f"Pages of {link.get_text(strip=True)}"
     for sidebar in page.select("#pst-primary-sidebar"):
         sidebar["role"], sidebar["aria-label"] = "complementary", "The book's pages"
     for title in page.select("#jb-print-docs-body h1"):
@@ -138,6 +209,20 @@ def accessible(page) -> None:
         table.attrs.pop("border", None)
     for table in page.select("div.ledger table"):
         as_cards(table)
+    for table in page.select("article table"):
+        if "role" not in table.attrs and wide_for_a_phone(table):
+            table["class"] = [*table.get("class", ()), "entries"]
+            as_cards(table)
+
+
+def wide_for_a_phone(table) -> bool:
+    """Would a phone squeeze or cut its columns? Four of them, and a line of text in one row."""
+    rows = [row.find_all("td") for row in table.select("tbody tr")]
+    columns = len(table.select("thead th, thead td"))
+    lengths = (sum(len(text_of(cell).strip()) for cell in row) for row in rows)
+    return (
+        columns >= 4 and all(len(row) == columns for row in rows) and max(lengths, default=0) > 60
+    )
 
 
 def as_cards(table) -> None:
@@ -145,7 +230,7 @@ def as_cards(table) -> None:
 
     A display other than a table's takes the meaning from the elements, so roles say it again.
     """
-    heads = [head.get_text(" ", strip=True) for head in table.select("thead th")]
+    heads = [head.get_text(" ", strip=True) for head in table.select("thead th, thead td")]
     table["role"] = "table"
     for group in table.select("thead, tbody"):
         group["role"] = "rowgroup"
@@ -166,13 +251,18 @@ def finish(app, exception):
     pages = [p for p in sorted(out.rglob("*.html")) if "_static" not in p.parts]
     pages.remove(out / "index.html")  # only sends the reader on to the landing page
     needed: dict[str, int] = {}
-    wrong = [problem for page in pages for problem in mend(app, page, needed)]
+    found = {page: mended(app, page, needed) for page in pages}
+    wrong = [problem for _, problems in found.values() for problem in problems]
+    cut_font(out / "_static" / "fonts" / "math.woff")
+    soups = {page: soup for page, (soup, _) in found.items()}
+    numbers = equation_numbers(soups.values())
+    for soup in soups.values():
+        name_equations(soup, numbers)
+    lighten(out, soups)
     for page in pages:
         text = page.read_text(encoding="utf-8")
         if "minutes-of" in text:
             page.write_text(fill_minutes(text, needed), encoding="utf-8")
-    cut_font(out / "_static" / "fonts" / "math.woff")
-    lighten(out, pages)
     if wrong:
         raise ExtensionError("pages that cannot be published:\n  " + "\n  ".join(wrong))
 
@@ -181,8 +271,11 @@ def setup(app):
     for name, directive in TABLES.items():
         app.add_directive(name, directive)
     app.add_directive("result", Result)
+    app.add_directive("chapter-cards", ChapterCards)
     app.add_role("minutes", minutes_role)
+    app.add_role("evidence", Evidence())
     app.connect("config-inited", exclude_texts)
+    app.connect("env-check-consistency", count_by_page)
     app.add_css_file("palette.css", priority=400)
     app.connect("build-finished", finish, priority=900)  # after the theme has written its styles
     return {"parallel_read_safe": True, "version": "1"}

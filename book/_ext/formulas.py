@@ -12,7 +12,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-from bs4 import BeautifulSoup
+from verbatim import Verbatim
 
 VENDOR = Path(__file__).parent / "vendor"
 FONT = "stix-two-math-latin-400-normal.woff"
@@ -83,8 +83,8 @@ def typeset(page) -> list[str]:
         display = place.name == "div"
         tex = re.sub(r"^\\[\[(]|\\[\])]$", "", tex).strip()
         try:
-            formula = BeautifulSoup(mathml(tex, display), "html.parser").math
-            _USED.update(formula.get_text())
+            formula = Verbatim(mathml(tex, display))
+            _USED.update(formula.letters)
         except ValueError as problem:
             wrong.append(str(problem))
             continue

@@ -12,28 +12,25 @@ import os
 import re
 from pathlib import Path
 
-from bs4 import BeautifulSoup
+from verbatim import Verbatim
 
 # loaded by name or on one page only, so they stay as they are
-_APART = re.compile(r"documentation_options|search(tools|index)|language_data|scorer")
+_APART = re.compile(r"documentation_options|search(tools|index)|language_data|scorer|lab\.js")
 _CLASS = re.compile(r"\.((?:[\w-]|\\.)+)")
 _URL = re.compile(r"""url\(\s*["']?(?!data:|#|https?:)([^"')?#]+)[^"')]*["']?\s*\)""")
 _IMPORT = re.compile(r"""@import\s+(?:url\()?["']([^"']+)["']\)?;""")
 _FONT_SOURCES = re.compile(r"src:url\(([^)]*?)\.woff2\) format\(\"woff2\"\)[^;}]*")
 
 
-def lighten(out: Path, pages: list[Path]) -> None:
-    """Join, prune and rewrite what the pages load."""
-    soups = {page: BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser") for page in pages}
+def lighten(out: Path, soups: dict) -> None:
+    """Join, prune and rewrite what the pages load, and write the pages."""
     sheets, everything = _files(soups, "link", out), _files(soups, "script", out)
     scripts = [f for f in everything if not _APART.search(f.as_posix())]
     static = out / "_static"
     # the first semicolon keeps one script's "use strict" from ruling over all of them
     code = ";\n".join(["", *(f.read_text(encoding="utf-8") for f in scripts)])
     code = re.sub(r"//# sourceMappingURL=\S+", "", code)
-    used = {
-        c for soup in soups.values() for tag in soup.find_all(True) for c in tag.get("class", ())
-    }
+    used = {c for soup in soups.values() for part in soup.descendants for c in _classes(part)}
     for file in everything:  # classes that a script gives to what it draws
         used |= set(re.findall(r"[\w-]+", file.read_text(encoding="utf-8")))
     css = "\n".join(_sheet(f, static) for f in sheets)
@@ -47,6 +44,13 @@ def lighten(out: Path, pages: list[Path]) -> None:
         if "search" not in page.name:
             _replace(soup, "script", page, scripts, {"src": f"{up}/book.js", "defer": ""})
         page.write_text(str(soup), encoding="utf-8")
+
+
+def _classes(part):
+    """The classes that a part of a page has."""
+    if isinstance(part, Verbatim):
+        return part.classes
+    return part.get("class", ()) if hasattr(part, "attrs") else ()
 
 
 def _local(page: Path, address: str) -> Path | None:
@@ -142,6 +146,12 @@ def _in_use(selector: str, used: set[str]) -> bool:
     return all(name.replace("\\", "") in used for name in _CLASS.findall(required))
 
 
+def icons(css: str) -> set[int]:
+    """The icons that a style sheet names, as escapes or as the characters themselves."""
+    named = {int(code, 16) for code in re.findall(r"""["']\\([0-9a-fA-F]{4,6}) ?["']""", css)}
+    return named | {ord(sign) for sign in re.findall("[\ue000-\uf8ff]", css)}
+
+
 def _icon_font(static: Path, stem: str, css: str) -> str | None:
     """Cut an icon font down to the icons that the style sheet still names."""
     from fontTools import subset
@@ -151,11 +161,10 @@ def _icon_font(static: Path, stem: str, css: str) -> str | None:
     source = static / f"{stem}.ttf"
     if "webfonts" not in stem or not source.is_file():
         return None
-    named = re.findall(r"""["']\\([0-9a-f]{4,5})["']""", css)
     font = TTFont(source)
     options = subset.Options(flavor="woff", layout_features=[], notdef_outline=True)
     cutter = subset.Subsetter(options)
-    cutter.populate(unicodes=[int(code, 16) for code in named])
+    cutter.populate(unicodes=icons(css))
     cutter.subset(font)
     font.flavor = "woff"
     font.save(static / f"{stem}.woff")

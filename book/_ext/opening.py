@@ -12,6 +12,7 @@ import re
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
+from verbatim import Verbatim
 
 WORDS, FORMULA, FIGURE = 220, 8, 20  # words a minute; seconds for a displayed formula, a figure
 _UNREAD = {"pre", "code", "script", "style", "svg", "nav", "details", "aside"}
@@ -54,7 +55,7 @@ def show_result(page) -> list[str]:
         for place in box.select(".result-figure"):
             link = place.select_one('a[href^="#"]')
             figure = link and page.find("figure", id=link["href"][1:])
-            drawing = figure and figure.select_one("svg, img")
+            drawing = figure and (_drawing(figure) or figure.find("img"))
             if drawing is None:
                 wrong.append(f"the result box names no figure of its page: {place.get_text()!r}")
                 continue
@@ -67,16 +68,22 @@ def show_result(page) -> list[str]:
     return wrong
 
 
+def _drawing(figure):
+    """The inlined drawing of a figure."""
+    strings = (part for part in figure.descendants if isinstance(part, Verbatim))
+    return next((part for part in strings if part.startswith("<svg")), None)
+
+
 def _again(page, drawing, label):
     """The same drawing at another place: an image as it is, an SVG by reference."""
-    if drawing.name == "img":
+    if not isinstance(drawing, Verbatim):
         attributes = {k: v for k, v in drawing.attrs.items() if k != "id"} | {"alt": ""}
         return page.new_tag("img", attrs=attributes)
-    drawing["id"] = f"{label}-drawing"
-    box = drawing.get("viewbox") or drawing["viewBox"]
-    again = page.new_tag("svg", attrs={"viewbox": box, "aria-hidden": "true"})
+    name, box = f"{label}-drawing", re.search(r'\bviewBox="([^"]*)"', drawing)[1]
+    drawing.replace_with(Verbatim(drawing.replace("<svg", f'<svg id="{name}"', 1)))
+    again = page.new_tag("svg", attrs={"viewBox": box, "aria-hidden": "true"})
     width, height = box.split()[2:]
-    target = {"href": f"#{drawing['id']}", "width": width, "height": height}
+    target = {"href": f"#{name}", "width": width, "height": height}
     again.append(page.new_tag("use", attrs=target))
     return again
 
@@ -94,6 +101,8 @@ def minutes(article) -> int:
     parts = [article]
     while parts:
         part = parts.pop()
+        if isinstance(part, Verbatim):  # code, a drawing, or a formula, which is counted below
+            continue
         if isinstance(part, str):
             seconds += 60 * len(part.split()) / WORDS
             continue

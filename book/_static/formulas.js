@@ -10,6 +10,26 @@ window.addEventListener("load", function () {
   markScrollers();
   window.addEventListener("resize", markScrollers);
 });
-window.addEventListener("beforeprint", function () {
-  document.querySelectorAll("details").forEach(function (box) { box.open = true; });
+/* Paper is light, and what is folded on the screen, code apart, is open on paper. */
+(function () {
+  var page = document.documentElement, theme, opened = [];
+  window.addEventListener("beforeprint", function () {
+    theme = page.dataset.theme;
+    page.dataset.theme = "light";
+    opened = Array.from(document.querySelectorAll("details:not([open]):not(.code-fold)"));
+    opened.forEach(function (box) { box.open = true; });
+  });
+  window.addEventListener("afterprint", function () {
+    page.dataset.theme = theme;
+    opened.forEach(function (box) { box.open = false; });
+  });
+})();
+/* Forty buttons of one name are none to a screen reader: each says what it copies. */
+window.addEventListener("load", function () {
+  document.querySelectorAll("button.copybtn").forEach(function (button, i) {
+    var fold = button.closest("details"), line = fold && fold.querySelector("summary");
+    var code = document.querySelector(button.dataset.clipboardTarget);
+    var said = (line || code || button).textContent.trim().split("\n")[0].slice(0, 60);
+    button.setAttribute("aria-label", "Copy code " + (i + 1) + ": " + said);
+  });
 });
