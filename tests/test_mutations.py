@@ -290,6 +290,24 @@ MISTAKES = {
         "judged > LIMIT",
         "test_ledger.py::test_beyond_the_limit_a_claim_deviates[predicted--1-simulated]",
     ),
+    "what is absorbed counted twice in a chain": (
+        "_elimination.py",
+        "onward[k] = matrix[k, :k].sum() + leak[k]",
+        "onward[k] = matrix[k, :k].sum() + 2 * leak[k]",
+        "test_chains.py::test_elimination_keeps_the_digits_of_a_probability_of_1e_minus_30",
+    ),
+    "a long step that is cut off at eight widths": (
+        "_landing.py",
+        "_REACH = 30.0",
+        "_REACH = 8.0",
+        "test_chains.py::test_forty_exponents_up_no_digit_is_lost",
+    ),
+    "a batch counted once however many orders it is drawn in": (
+        "chains.py",
+        "factorial(size) / prod(map(factorial, counts)) / m**size",
+        "1 / many",
+        "test_chains.py::test_minibatches_are_their_own_walk",
+    ),
 }
 
 WITNESS = """
