@@ -85,7 +85,7 @@ def test_sections_are_read_without_code_and_formulas():
     tree = new_document("")
     tree += top
     assert searching.sections(tree, "book/part/page") == [
-        ["", "Top", "Toll is It holds.", ["Toll"], "chapter"],
+        ["", "Top", "Toll is … It holds.", ["Toll"], "chapter"],
         ["inner", "Inner", "Deep.", [], "chapter"],
     ]
 

@@ -194,6 +194,9 @@ def accessible(page) -> None:
         field["aria-label"] = field.get("placeholder", "Search")
     for named_by_its_text in page.select("button.search-button-field, details > summary"):
         named_by_its_text.attrs.pop("aria-label", None)
+    for icon in page.select("summary > .toctree-toggle"):  # of a page with pages of its own
+        link = icon.find_parent("details").find_previous_sibling("a")
+        icon.parent["aria-label"] = f"Pages of {link.get_text(strip=True)}"
     for sidebar in page.select("#pst-primary-sidebar"):
         sidebar["role"], sidebar["aria-label"] = "complementary", "The book's pages"
     for title in page.select("#jb-print-docs-body h1"):

@@ -22,6 +22,7 @@ from pathlib import Path
 from docutils import nodes
 from myst_nb.ext.glue.roles import PasteTextRole
 from myst_nb.ext.glue.utils import PendingGlueReference
+from plain_formulas import with_formulas
 from tidy import typeset_number
 from verbatim import text_of
 
@@ -328,7 +329,6 @@ def table_of(lines: list[str]) -> tuple[str, list[str], list[list[str]]] | None:
 # --- folding a page ------------------------------------------------------------------------------
 
 _COLUMNS = ("claim", "theory", "exact", "found", "verdict")
-_SYMBOL = re.compile(r"\|?[A-Za-zΔΛηετδκ]_[A-Za-z]\b\|?")  # such as H_a and |H_b|
 
 
 class Folder:
@@ -589,13 +589,14 @@ class Folder:
         return told
 
     def words(self, text):
-        """A text of the ledger, its symbols set as formulas."""
-        text, parts, start = typeset_number(text), [], 0
-        for found in _SYMBOL.finditer(text):
-            symbol = self.tag("span", rf"\({found[0]}\)", class_="math")
-            parts += [text[start : found.start()], symbol]
-            start = found.end()
-        return [part for part in (*parts, text[start:]) if part]
+        """A text of the ledger, its formulas set."""
+        parts = re.split(r"\$([^$]*)\$", with_formulas(text))
+        for i, part in enumerate(parts):
+            if i % 2:
+                parts[i] = self.tag("span", rf"\({part}\)", class_="math")
+            else:
+                parts[i] = typeset_number(part)
+        return [part for part in parts if part]
 
     def offer(self):
         """The switch in the header, and the reader's last choice before the first paint."""

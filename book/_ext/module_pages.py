@@ -23,8 +23,10 @@ WIDTH, ROW, BOX, HIGH, SIZE = 640, 5, 116, 34, 17  # units of the drawing; boxes
 # links to the page that once held all rooms are sent on
 _SENT_ON = (
     "<script>(function () { var m = /^#(?:module-)?ddt_utils\\.(\\w+)/.exec(location.hash); "
-    "var link = m && document.querySelector('a[href=\"api/' + m[1] + '.html\"]'); "
-    "if (link) location.replace('api/' + m[1] + '.html' + location.hash); })();</script>"
+    "var to = m && 'api/' + m[1] + '.html'; "
+    "if (to && Array.from(document.links).some(function (a) "
+    "{ return a.getAttribute('href') === to; })) location.replace(to + location.hash); })();"
+    "</script>"
 )
 _INITIAL = re.compile(r"^(\s*)([A-Za-z])\.(?=\s|$)")  # "B." at the start of a line is no list
 

@@ -42,6 +42,7 @@ _TOKEN = re.compile(
     rf"{''.join(_RAISED)}{''.join(_LOWERED)}])|(?P<bracket>[()\[\]])|(?P<space> )|(?P<other>.)"
 )
 
+LONG = 24  # characters of a formula that needs no place to break
 _SAYS = re.compile(rf"[A-Za-z√{''.join(_GREEK)}]")  # a number alone is no formula
 
 
@@ -157,6 +158,28 @@ def _grouped(text: str, sign: str, opening: str, closing: str) -> str:
     return text
 
 
+def _pieces(formula: str):
+    """A formula as Markdown; a long one in pieces, between which a line can end."""
+    start, depth, held = 0, 0, []
+    for i, sign in enumerate(formula):
+        if sign in "([":
+            held += [depth] if formula[i - 1] in "√^" and i else []
+            depth += 1
+        elif sign in ")]":
+            depth -= 1
+            held = held[:-1] if held and held[-1] == depth else held
+        joint = formula[i : i + 3] in (" · ", " = ", " + ", " − ") or formula[i - 1 : i + 1] == ")("
+        if joint and not held and i - start > 8 and len(formula) > LONG:
+            yield f"${_open(tex(formula[start:i]), start)}$" + (" " if sign == " " else "\u200b")
+            start = i
+    yield f"${_open(tex(formula[start:]), start)}$"
+
+
+def _open(piece: str, start: int) -> str:
+    """A piece that begins with a sign, which stands between two things and not before one."""
+    return f"{{}}{piece}" if start and piece[0] in "-+=" else piece
+
+
 def with_formulas(text: str) -> str:
     r"""A sentence with its formulas between dollar signs, where they were plain characters.
 
@@ -174,6 +197,6 @@ def with_formulas(text: str) -> str:
     for start, end in _runs(text):
         first, last = (start + place for place in _trimmed(text[start:end]))
         if first < last and _SAYS.search(re.sub("|".join(_FUNCTIONS), "", text[first:last])):
-            found += [text[done:first], f"${tex(text[first:last])}$"]
+            found += [text[done:first], "".join(_pieces(text[first:last]))]
             done = last
     return "".join([*found, text[done:]])

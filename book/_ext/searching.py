@@ -16,7 +16,7 @@ from docutils import nodes
 from sphinx import addnodes
 
 DEFINED = Path(__file__).resolve().parents[1] / "search.yml"
-_UNREAD = (nodes.literal_block, nodes.math, nodes.math_block, nodes.raw, nodes.comment)
+_UNREAD = (nodes.literal_block, nodes.doctest_block, nodes.field_list, nodes.raw, nodes.comment)
 _APPARATUS = re.compile(r"^(Exercises?|References|Summary|Solutions?)\b")
 _LISTS = re.compile(r"book/(ledger|runtimes|bibliography|cheat-sheet)$")
 _SCRIPTS = re.compile(
@@ -68,6 +68,9 @@ def _read(parts) -> tuple[str, list[str]]:
 
     def walk(node):
         if isinstance(node, (*_UNREAD, addnodes.desc)):
+            return
+        if isinstance(node, (nodes.math, nodes.math_block)):
+            told.append("…")
             return
         if isinstance(node, nodes.section) and _title(node):
             return

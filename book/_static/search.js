@@ -50,8 +50,8 @@ var BookSearch = (function () {
         var above = s.page.indexOf(w) >= 0 ? 1 : 0;
         if (count || titled) { met += 1; score += rare[k] * (2 * here + 2.5 * titled + (count ? above : 0)); }
       });
+      if (!entry[1] && book.pages[entry[0]][0] === ready.defined[phrase]) { score += 100; met = asked.length; }
       if (!met) { return; }
-      if (!entry[1] && book.pages[entry[0]][0] === ready.defined[phrase]) { score += 100; }
       if (whole === phrase) { score += 8; }
       if (s.italics.indexOf(phrase) >= 0) { score += 5; }
       if (asked.length > 1 && (s.text.indexOf(" " + phrase + " ") >= 0 || whole.indexOf(phrase) >= 0)) { score += 4; }

@@ -35,7 +35,7 @@ _FRACTION = Formula(
     slope="L'", change="D'", diffusion="D", place="x", start="a", end="b"
 )
 _STEP = Formula(
-    "R",
+    r"f_{\rm step}",
     sp.S.One,
     _names | _way,
     _eta / 4 * sp.Integral(_slope**2 * _change / _D**2, (_x, _a, _b)),
@@ -166,7 +166,9 @@ def step_factor(landscape, noise, *, learning_rate, start, end) -> float:
     At a fixed batch size and a covariance that is smooth and positive on the way, the mean escape
     time of SGD with Gaussian noise over that of its Ito diffusion tends, as :math:`\eta \to 0`, to
 
-    .. math:: R = \exp\left(\frac{\eta \int\limits_{a}^{b} \frac{D' L'^{2}}{D^{2}}\, dx}{4}\right)
+    .. math::
+        f_{\rm step} =
+        \exp\left(\frac{\eta \int\limits_{a}^{b} \frac{D' L'^{2}}{D^{2}}\, dx}{4}\right)
 
     With D = ηC/2B it is :math:`\exp\left(\frac B2 \int_a^b L'^2 C'/C^2\,dx\right)`, which does
     not depend on η. It is one for constant noise and tends to one as B → 0. *Where the theory
@@ -181,7 +183,7 @@ def step_factor(landscape, noise, *, learning_rate, start, end) -> float:
         end: the saddle b, on either side of a.
 
     Returns:
-        R, a pure number.
+        The factor, a pure number.
 
     Raises:
         ValueError: not one dimension, a number is none, D is not positive and smooth on the way.
