@@ -235,7 +235,7 @@ def for_a_phone(table) -> list[str]:
     if columns >= 4 and max((sum(map(len, row)) for row in below), default=0) > 60:
         numbers = [bool(re.match(r"[−\d.]", text)) for row in below for text in row[1:]]
         return ["entries", "lines"] if 2 * sum(numbers) > len(numbers) else ["entries"]
-    return ["entries", "lines"] if 6.5 * sum(longest) + 12.8 * columns > 358 else []
+    return ["entries", "lines"] if 7 * sum(longest) + 12.8 * columns > 358 else []
 
 
 def as_cards(table) -> None:
