@@ -1,7 +1,7 @@
 # The verbs of this book. `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help book test quick notebooks full confirm serve address test-colab drawings lock clean setup
+.PHONY: help book test quick notebooks full confirm serve pdf address test-colab drawings lock clean setup
 
 help:        ## list the verbs
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -30,6 +30,9 @@ confirm: setup  ## compute the first and last case of every longer run again; ke
 
 serve: book  ## serve the book at http://localhost:8000
 	@.venv/bin/python -m http.server --directory _build/html 8000
+
+pdf: book    ## the whole book as one PDF in _build/pdf; make pdf CODE=1 with its code and the module
+	@.venv/bin/python tools/pdf.py $(if $(CODE),--code)
 
 address: setup  ## carry the repository's address from _config.yml to wherever it is needed
 	@.venv/bin/python tools/address.py

@@ -1,7 +1,9 @@
 """What a reader waits for: weight, requests and times of every built page, read from disk.
 
 The book must have been built. Each page is opened several times in a new browser with the network
-closed; the medians count. Milliseconds are of this machine, so compare pages with each other.
+closed; the medians count. A phone is a window of 390 pixels on a processor slowed down four times,
+as Lighthouse has it, and what blocks it are the parts of long tasks beyond 50 ms. Milliseconds are
+of this machine, so compare pages with each other.
 Writes JSON to the file named on the command line, or prints it.
 
     python benchmarks/pages.py [results.json]
@@ -24,6 +26,10 @@ CHROMIUM = os.environ.get("DDT_CHROMIUM", "/usr/bin/chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 REPEATS = 3
 
+WATCH = """window.blocked = 0;
+new PerformanceObserver(list => list.getEntries().forEach(e => {
+  window.blocked += Math.max(0, e.duration - 50);
+})).observe({type: 'longtask', buffered: true});"""
 TIMES = """() => new Promise(done => {
   const found = {shift: 0};
   new PerformanceObserver(list => { found.paint = list.getEntries().at(-1).startTime; })
@@ -31,7 +37,7 @@ TIMES = """() => new Promise(done => {
   new PerformanceObserver(list => list.getEntries().forEach(e => { found.shift += e.value; }))
     .observe({type: 'layout-shift', buffered: true});
   const loaded = performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd;
-  setTimeout(() => done({...found, loaded}), 500);
+  setTimeout(() => done({...found, loaded, blocked: window.blocked}), 500);
 })"""
 
 
@@ -44,21 +50,33 @@ def weight(address: str) -> int:
     return len(data) if path.suffix in (".woff2", ".woff", ".png") else len(gzip.compress(data, 6))
 
 
-def visit(browser, name: str) -> dict:
-    """One look at a page."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, offline=True)
+def look(browser, name: str, width: int, height: int, slower: int) -> tuple[dict, list[str]]:
+    """One look at a page through a window: its times, and what it asked for."""
+    context = browser.new_context(viewport={"width": width, "height": height}, offline=True)
+    context.add_init_script(WATCH)
     page, asked = context.new_page(), []
     page.on("request", lambda request: asked.append(request.url))
+    context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": slower})
     page.goto(f"file://{HTML / name}.html")
     page.evaluate("document.fonts.ready.then(() => 0)")
     seen = page.evaluate(TIMES)
     context.close()
+    return seen, asked
+
+
+def visit(browser, name: str) -> dict:
+    """A look at a page on a desk and one on a phone."""
+    seen, asked = look(browser, name, 1280, 900, 1)
+    phone, _ = look(browser, name, 390, 844, 4)
     return {
         "requests": len(asked),
         "kilobytes": round(sum(map(weight, set(asked))) / 1000),
         "content loaded, ms": round(seen["loaded"]),
         "largest paint, ms": round(seen.get("paint", 0)),
         "layout shift": round(seen["shift"], 3),
+        "phone: largest paint, ms": round(phone.get("paint", 0)),
+        "phone: blocked, ms": round(phone["blocked"]),
+        "phone: layout shift": round(phone["shift"], 3),
     }
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import sympy as sp
 
 from ddt_utils import _checks, _line, _sound
+from ddt_utils._expressions import require_printable
 from ddt_utils.landscape import Landscape
 
 
@@ -206,14 +207,15 @@ def expression(name, value) -> sp.Expr:
         The expression.
 
     Raises:
-        ValueError: a text, None, a truth value, a number that is not real and finite, or anything
-            else that is neither.
+        ValueError: a text, None, a truth value, a number that is not real and finite, a function
+            that the rooms do not know, or anything else that is neither.
     """
     if isinstance(value, sp.Expr):
         if value.has(sp.nan, sp.oo, -sp.oo, sp.zoo, sp.I):
             raise ValueError(
                 f"{name} must be real and finite, got {value}; give numbers or SymPy expressions"
             )
+        require_printable(value, name)
         return value
     _checks.number(name, value, remedy="give numbers or SymPy expressions")
     return sp.sympify(value)
@@ -237,7 +239,8 @@ def _cholesky(matrix):
             rest = matrix[i, j] - sum(lower[i, k] * lower[j, k] for k in range(j))
             if i == j > 0:  # where D has no inverse rounding may leave less than nothing
                 rest = sp.Max(rest, 0)
-            entry = sp.sqrt(rest) if i == j else rest / lower[j, j]
+            pivot = lower[j, j]  # where it vanishes D has no kick in this direction, nor across
+            entry = sp.sqrt(rest) if i == j else sp.Piecewise((rest / pivot, pivot > 0), (0, True))
             name = sp.Dummy(f"factor_{i}{j}", real=True)
             where.append((name, entry))
             lower[i, j] = name

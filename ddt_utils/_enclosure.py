@@ -61,6 +61,14 @@ def breakpoints(landscape, noise, grid) -> list:
 
     Returns:
         The points, in no order.
+
+    Example:
+        >>> import numpy as np
+        >>> from ddt_utils import catalog, noise
+        >>> well, grid = catalog.quartic(), np.linspace(-1.5, 1.5, 8)
+        >>> found = breakpoints(well, noise.WhiteNoise(0.25), grid)
+        >>> [round(float(place), 6) for place in found]
+        [-1.0, 0.0, 1.0]
     """
     from scipy.optimize import bisect
 

@@ -13,7 +13,12 @@ ESCAPED, CENSORED, DIVERGED = 1, 2, 3
 
 @dataclass(frozen=True)
 class TestResult:
-    """The outcome of a test: its statistic and the probability of one at least as extreme."""
+    """The outcome of a test: its statistic and the probability of one at least as extreme.
+
+    Example:
+        >>> TestResult(statistic=0.3, p_value=0.76).p_value > 0.05
+        True
+    """
 
     __test__ = False  # not a test case for pytest
 

@@ -12,6 +12,8 @@ from itertools import combinations
 
 import numpy as np
 import sympy as sp
+from sympy.printing.codeprinter import PrintMethodNotImplementedError
+from sympy.printing.numpy import NumPyPrinter
 
 #: Functions of one real number that are smooth wherever they are defined, by their NumPy name.
 FUNCTIONS = {
@@ -243,6 +245,29 @@ def require_known(expression, name) -> None:
         elif e.is_Boolean:
             remedy = "conditions combine <, <=, >, >= with And and Or"
         raise ValueError(f"the loss of {name} may not use {e.func.__name__}, got {e}; {remedy}")
+
+
+def require_printable(expression, name) -> None:
+    """Refuse, by name, a function that NumPy does not have.
+
+    Args:
+        expression: what is not a loss and may jump: an entry of D.
+        name: what it is called in an error.
+
+    Raises:
+        ValueError: a special function, or one that is not defined.
+    """
+    printer = NumPyPrinter({"allow_unknown_functions": False})
+    for e in sorted(expression.atoms(sp.Function), key=str):
+        try:
+            known = "math." not in printer.doprint(e.func(*sp.symbols(f"a:{len(e.args)}")))
+        except (PrintMethodNotImplementedError, TypeError):
+            known = False
+        if not known and not isinstance(e, sp.Piecewise):
+            raise ValueError(
+                f"{name} may not use {e.func.__name__}, which NumPy does not have, got {e}; "
+                "write it with functions that NumPy has"
+            )
 
 
 def guards_and_switches(expression):

@@ -30,6 +30,14 @@ class FokkerPlanck:
         log_weight: logarithm of the density at the inside nodes for which all currents vanish, up
             to a constant; None where there is none.
         mesh: the grid itself.
+
+    Example:
+        >>> from ddt_utils import catalog, generator, noise
+        >>> well, kick = catalog.quartic(), noise.WhiteNoise(0.25)
+        >>> operator = generator.fokker_planck(well, kick, cells=100)
+        >>> rates = operator.decay_rates(2)
+        >>> bool(abs(rates[0]) < 1e-9 < rates[1])
+        True
     """
 
     landscape: object

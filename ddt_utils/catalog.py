@@ -22,6 +22,11 @@ def quartic() -> Landscape:
 
     Returns:
         The landscape.
+
+    Example:
+        >>> well = quartic()
+        >>> float(well.value(0.0) - well.value(1.0))
+        0.25
     """
     return Landscape(_x**4 / 4 - _x**2 / 2, (_x,), name="quartic double well", box=((-2, 2),))
 
@@ -38,6 +43,12 @@ def tilted_quartic(tilt) -> Landscape:
     Raises:
         ValueError: the tilt in absolute value is at least :math:`2/(3\sqrt3)`, where the second
             valley disappears.
+
+    Example:
+        >>> from ddt_utils import critical
+        >>> well = tilted_quartic(0.1)
+        >>> [float(p.location[0].round(2)) for p in critical.minima(well)]
+        [-1.05, 0.95]
     """
     limit = 2 / (3 * 3**0.5)
     if not abs(_checks.number("tilt", tilt)) < limit:
@@ -81,6 +92,11 @@ def two_valleys(*, sharp, flat, saddle, barrier) -> Landscape:
 
     Raises:
         ValueError: one of them is not positive.
+
+    Example:
+        >>> valleys = two_valleys(sharp=4, flat=1, saddle=2, barrier=0.5)
+        >>> float(valleys.value(0.0))
+        0.5
     """
     sharp, flat, saddle, barrier = _positive(sharp=sharp, flat=flat, saddle=saddle, barrier=barrier)
     left_junction, left = _flank(sharp, saddle, barrier)
@@ -113,6 +129,13 @@ def piecewise_well(*, curvature_minimum, curvature_saddle, barrier) -> Landscape
 
     Raises:
         ValueError: one of them is not positive.
+
+    Example:
+        >>> well = piecewise_well(
+        ...     curvature_minimum=2, curvature_saddle=1, barrier=0.5
+        ... )
+        >>> float(well.value(0.0))
+        0.5
     """
     well = two_valleys(
         sharp=curvature_minimum, flat=curvature_minimum, saddle=curvature_saddle, barrier=barrier
@@ -137,6 +160,12 @@ def rotated_double_well(*, angle=sp.pi / 6, stiffness=2) -> Landscape:
 
     Raises:
         ValueError: the stiffness uses another symbol than u, such as x or y.
+
+    Example:
+        >>> from ddt_utils import critical
+        >>> [saddle] = critical.saddles(rotated_double_well())
+        >>> critical.escape_direction(saddle).round(3)
+        array([0.866, 0.5  ])
     """
     u, v = sp.symbols("u v", real=True)
     unknown = sp.sympify(stiffness).free_symbols - {u}
@@ -172,6 +201,11 @@ def mueller_brown(*, scale=1) -> Landscape:
 
     Raises:
         ValueError: the scale is not positive.
+
+    Example:
+        >>> from ddt_utils import critical
+        >>> [float(p.value.round(1)) for p in critical.minima(mueller_brown())]
+        [-146.7, -108.2, -80.8]
     """
     _checks.number("scale", scale, above=0, remedy="a negative one exchanges minima and maxima")
     amplitude = (-200, -100, -170, 15)
@@ -202,6 +236,11 @@ def styblinski_tang(*, dimension=10) -> Landscape:
 
     Raises:
         ValueError: n is not a whole number from 1.
+
+    Example:
+        >>> well = styblinski_tang(dimension=10)
+        >>> round(float(well.value(*[-2.903534] * 10)), 2)
+        -391.66
     """
     dimension = _checks.whole("dimension", dimension, least=1)
     theta = tuple(sp.Symbol(f"theta_{i}", real=True) for i in range(1, dimension + 1))

@@ -119,6 +119,11 @@ class LevelSet(Criterion):
 
     Raises:
         ValueError: the height is not finite.
+
+    Example:
+        >>> from ddt_utils import catalog
+        >>> LevelSet(-0.1).condition(catalog.quartic())
+        x**4/4 - x**2/2 >= -0.1
     """
 
     height: float
@@ -212,6 +217,10 @@ class Quench(Criterion):
     Raises:
         ValueError: a number that is not positive; by :meth:`condition`, always: a quench is no
             region that an expression describes.
+
+    Example:
+        >>> Quench(minimum=(1.0,), radius=0.2, learning_rate=0.1).iterations
+        10000
     """
 
     minimum: tuple

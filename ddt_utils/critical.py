@@ -30,6 +30,12 @@ class CriticalPoint:
         location: shape (n,).
         value: the loss there.
         hessian: shape (n, n).
+
+    Example:
+        >>> import numpy as np
+        >>> point = CriticalPoint(np.zeros(2), 0.0, np.diag([2.0, -1.0]))
+        >>> point.index
+        1
     """
 
     location: np.ndarray
@@ -131,6 +137,11 @@ def minima(landscape: Landscape, *, seeds: int = 1024) -> list[CriticalPoint]:
 
     Returns:
         Its critical points of index 0.
+
+    Example:
+        >>> from ddt_utils import catalog
+        >>> [float(p.location[0].round(6)) for p in minima(catalog.quartic())]
+        [-1.0, 1.0]
     """
     return critical_points(landscape, index=0, seeds=seeds)
 
@@ -144,6 +155,11 @@ def saddles(landscape: Landscape, *, seeds: int = 1024) -> list[CriticalPoint]:
 
     Returns:
         Its critical points of index 1.
+
+    Example:
+        >>> from ddt_utils import catalog
+        >>> [float(p.value.round(1)) for p in saddles(catalog.mueller_brown())]
+        [-72.2, -40.7]
     """
     return critical_points(landscape, index=1, seeds=seeds)
 
@@ -159,6 +175,12 @@ def escape_direction(saddle: CriticalPoint) -> np.ndarray:
 
     Raises:
         ValueError: the point is not a saddle of index 1.
+
+    Example:
+        >>> from ddt_utils import catalog
+        >>> [saddle] = saddles(catalog.rotated_double_well(angle=0))
+        >>> abs(escape_direction(saddle).round(6))
+        array([1., 0.])
     """
     if getattr(saddle, "index", None) != 1:
         raise ValueError(

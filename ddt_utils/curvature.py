@@ -35,6 +35,14 @@ def sample_gradients(model, theta, x, y, *, chunk: int | None = None) -> np.ndar
     Raises:
         ValueError: shapes that do not belong together, targets that are none of the model's
             classes, or a value or a result that is not finite. Every function here raises it.
+
+    Example:
+        >>> import numpy as np
+        >>> from ddt_utils import networks
+        >>> x, y = np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([1.0, 1.0])
+        >>> sample_gradients(networks.linear(2), np.zeros(2), x, y)
+        array([[-1.,  0.],
+               [ 0., -2.]])
     """
     theta, x, y = _checked(model, theta, x, y)
     return np.concatenate([_numpy(g) for g in _gradients(model, theta, x, y, chunk)])
@@ -67,6 +75,14 @@ def gradient_covariance(
     Raises:
         ValueError: B is not a whole number from 1 to m (from 1, with replacement), or n is over
             :data:`LARGEST`.
+
+    Example:
+        >>> import numpy as np
+        >>> from ddt_utils import networks
+        >>> x, y = np.array([[1.0], [1.0]]), np.array([1.0, 3.0])
+        >>> line = networks.linear(1)
+        >>> gradient_covariance(line, np.zeros(1), x, y, batch_size=2)
+        array([[0.5]])
     """
     theta, x, y = _checked(model, theta, x, y, whole=True)
     m = len(x)
@@ -94,6 +110,13 @@ def second_moment(model, theta, x, y, *, chunk: int | None = None) -> np.ndarray
 
     Returns:
         The second moment, shape (n, n).
+
+    Example:
+        >>> import numpy as np
+        >>> from ddt_utils import networks
+        >>> x, y = np.array([[1.0], [1.0]]), np.array([1.0, 3.0])
+        >>> second_moment(networks.linear(1), np.zeros(1), x, y)
+        array([[5.]])
     """
     theta, x, y = _checked(model, theta, x, y, whole=True)
     return _numpy(sum(g.T @ g for g in _gradients(model, theta, x, y, chunk))) / len(x)
@@ -122,6 +145,12 @@ def fisher(model, theta, x, *, chunk: int | None = None) -> np.ndarray:
 
     Raises:
         ValueError: :math:`\Lambda` does depend on the label, or n is over :data:`LARGEST`.
+
+    Example:
+        >>> import numpy as np
+        >>> from ddt_utils import networks
+        >>> fisher(networks.logistic(1), np.zeros(1), np.array([[2.0], [2.0]]))
+        array([[1.]])
     """
     from torch.func import jacfwd, jacrev, vmap
 
@@ -166,6 +195,14 @@ def hessian(model, theta, x, y, *, chunk: int | None = None) -> np.ndarray:
 
     Raises:
         ValueError: n is over :data:`LARGEST`; take :func:`hessian_operator`.
+
+    Example:
+        >>> import numpy as np
+        >>> from ddt_utils import networks
+        >>> x, y = np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([1.0, 1.0])
+        >>> hessian(networks.linear(2), np.zeros(2), x, y)
+        array([[0.5, 0. ],
+               [0. , 2. ]])
     """
     theta, x, y = _checked(model, theta, x, y, whole=True)
     return _symmetric(_products(model, theta, x, y, np.eye(len(theta)), chunk))
@@ -184,6 +221,14 @@ def hessian_vector_product(model, theta, x, y, vectors, *, chunk: int | None = N
 
     Returns:
         The products, of the shape of the vectors.
+
+    Example:
+        >>> import numpy as np
+        >>> from ddt_utils import networks
+        >>> x, y = np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([1.0, 1.0])
+        >>> line = networks.linear(2)
+        >>> hessian_vector_product(line, np.zeros(2), x, y, np.array([1.0, 1.0]))
+        array([0.5, 2. ])
     """
     return _products(model, *_checked(model, theta, x, y), vectors, chunk)
 
@@ -202,6 +247,14 @@ def hessian_operator(model, theta, x, y, *, chunk: int | None = None):
 
     Returns:
         The operator.
+
+    Example:
+        >>> import numpy as np
+        >>> from ddt_utils import networks
+        >>> x, y = np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([1.0, 1.0])
+        >>> operator = hessian_operator(networks.linear(2), np.zeros(2), x, y)
+        >>> operator.matvec(np.array([1.0, 1.0]))
+        array([0.5, 2. ])
     """
     import torch
     from scipy.sparse.linalg import LinearOperator

@@ -28,6 +28,10 @@ def breast_cancer(*, binary: Iterable[str] | bool | None = None) -> Dataset:
 
     Returns:
         The set.
+
+    Example:
+        >>> breast_cancer().inputs.shape
+        (569, 30)
     """
     return _bundled("breast_cancer", "UCI, doi 10.24432/C5DW2B, as in scikit-learn", binary)
 
@@ -40,6 +44,10 @@ def wine(*, binary: Iterable[str] | bool | None = None) -> Dataset:
 
     Returns:
         The set.
+
+    Example:
+        >>> wine().classes
+        ('class_0', 'class_1', 'class_2')
     """
     return _bundled("wine", "UCI, doi 10.24432/C5PC7J, as in scikit-learn", binary)
 
@@ -56,6 +64,10 @@ def digits(*, binary: Iterable[str] | bool | None = None, keep_constant: bool = 
 
     Returns:
         The set.
+
+    Example:
+        >>> digits().inputs.shape
+        (1797, 61)
     """
     source = "UCI, doi 10.24432/C50P49, the test part, as in scikit-learn"
     return _bundled("digits", source, binary, keep_constant)
@@ -91,6 +103,11 @@ def gaussian_mixture(
 
     Raises:
         ValueError: fewer than two classes, or fewer than ``classes`` − 1 features.
+
+    Example:
+        >>> clouds = gaussian_mixture(90, 2, classes=3, separation=4.0, seed=1)
+        >>> clouds.inputs.shape
+        (90, 2)
     """
     from scipy.linalg import helmert
 
@@ -123,6 +140,11 @@ def teacher_logistic(
 
     Returns:
         The set.
+
+    Example:
+        >>> coins = teacher_logistic(200, 5, seed=1)
+        >>> coins.truth.shape
+        (5,)
     """
     strength = _checks.number("strength", strength, least=0)
     draw = streams.samples(seed)
@@ -153,6 +175,11 @@ def teacher_regression(
 
     Raises:
         ValueError: fewer than two samples, no features, or a correlation not between −1 and 1.
+
+    Example:
+        >>> line = teacher_regression(200, 5, noise=0.1, seed=1)
+        >>> line.targets.shape
+        (200,)
     """
     noise = _checks.number("noise", noise, least=0)
     draw = streams.samples(seed)
@@ -201,6 +228,10 @@ def signals(
 
     Returns:
         The set.
+
+    Example:
+        >>> signals(50, length=40, seed=1).inputs.shape
+        (50, 40)
     """
     from scipy.ndimage import gaussian_filter1d
 

@@ -24,6 +24,12 @@ class Dataset:
 
     Raises:
         ValueError: shapes that do not match, a value that is not finite, an unknown class.
+
+    Example:
+        >>> import numpy as np
+        >>> flips = Dataset("coins", np.ones((4, 1)), np.array([0, 1, 1, 0]))
+        >>> len(flips), flips.features
+        (4, 1)
     """
 
     name: str

@@ -60,7 +60,8 @@ def mean_first_passage_time(
     Example:
         >>> from ddt_utils import catalog, noise
         >>> well, white = catalog.quartic(), noise.WhiteNoise(0.125)
-        >>> time = mean_first_passage_time(well, white, step=0.1, start=-1, upper=0)
+        >>> ask = {"step": 0.1, "start": -1, "upper": 0}
+        >>> time = mean_first_passage_time(well, white, **ask)
         >>> round(time, 3)
         21.421
     """

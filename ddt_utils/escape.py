@@ -41,6 +41,15 @@ class EscapeTimes(Estimates):
 
     Raises:
         ValueError: no walkers, lengths that differ, or a time that is negative or not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> times = EscapeTimes(
+        ...     times=[1.0, 3.0, 4.0], status=[ESCAPED, ESCAPED, CENSORED],
+        ...     states=np.zeros((3, 1)), step=0.1, bias_correction="none",
+        ... )
+        >>> times.mean
+        4.0
     """
 
     times: np.ndarray
@@ -150,6 +159,11 @@ class Fit:
         intercept_stderr: its standard error.
         chi_square: the sum of squared standardised residuals.
         degrees: points minus two.
+
+    Example:
+        >>> line = linear_fit([0, 1, 2], [1.0, 3.1, 4.9], [0.1, 0.1, 0.1])
+        >>> [float(end.round(2)) for end in line.slope_interval()]
+        [1.81, 2.09]
     """
 
     slope: float
@@ -195,6 +209,11 @@ def linear_fit(x, y, stderr) -> Fit:
 
     Raises:
         ValueError: fewer than two different x, NaN, or an error that is not positive.
+
+    Example:
+        >>> line = linear_fit([0, 1, 2], [1.0, 3.1, 4.9], [0.1, 0.1, 0.1])
+        >>> round(line.slope, 3), round(line.slope_stderr, 3)
+        (1.95, 0.071)
     """
     given = (("x", x), ("y", y), ("stderr", stderr))
     arrays = [_checks.array(name, value, finite=False) for name, value in given]
@@ -237,6 +256,10 @@ def agreement(measured: float, stderr: float, predicted: float) -> float:
 
     Raises:
         ValueError: no number, or a standard error that is not positive.
+
+    Example:
+        >>> round(agreement(measured=41.0, stderr=0.2, predicted=40.5), 2)
+        2.5
     """
     remedy = "without a standard error nothing is compared"
     error = _checks.number("stderr", stderr, above=0, remedy=remedy)

@@ -79,7 +79,8 @@ def mean_first_passage_time(
     Example:
         >>> from ddt_utils import catalog, noise
         >>> white = noise.WhiteNoise(0.125)
-        >>> round(mean_first_passage_time(catalog.quartic(), white, start=-1, upper=1), 3)
+        >>> well = catalog.quartic()
+        >>> round(mean_first_passage_time(well, white, start=-1, upper=1), 3)
         41.034
     """
     moments = first_passage_moments(

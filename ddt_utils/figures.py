@@ -36,7 +36,11 @@ _WIDTH = {"text": 5.8, "narrow": 4.0}  # inches; small, so that text is legible 
 
 
 def use_style() -> None:
-    """Draw the figures of this notebook in the book's style, as SVG that is the same every time."""
+    """Draw the figures of this notebook in the book's style, as SVG that is the same every time.
+
+    Example:
+        >>> use_style()
+    """
     import matplotlib
     from matplotlib import font_manager
 
@@ -100,6 +104,10 @@ def register_colormap() -> bool:
 
     Returns:
         True, so that a setting can ask for it in passing.
+
+    Example:
+        >>> register_colormap()
+        True
     """
     import matplotlib
     from matplotlib.colors import LinearSegmentedColormap
@@ -125,6 +133,11 @@ def figure(*, width: str = "text", height: float = 3.1, rows: int = 1, columns: 
 
     Raises:
         ValueError: an unknown width, a height that is not positive, or no axes.
+
+    Example:
+        >>> from matplotlib import pyplot as plt
+        >>> fig, (left, right) = figure(columns=2)
+        >>> plt.close(fig)
     """
     import matplotlib.pyplot as plt
 
@@ -150,6 +163,12 @@ def measured(axes, x, y, stderr=None, *, color=COLORS["measurement"], label=None
 
     Returns:
         What ``matplotlib.axes.Axes.errorbar`` returns.
+
+    Example:
+        >>> from matplotlib import pyplot as plt
+        >>> fig, axes = figure()
+        >>> bars = measured(axes, [1, 2], [1.0, 2.1], [0.1, 0.1])
+        >>> plt.close(fig)
     """
     return axes.errorbar(
         x,
@@ -178,5 +197,11 @@ def theory(axes, x, y, *, color=COLORS["theory"], label=None, style="-"):
 
     Returns:
         What ``matplotlib.axes.Axes.plot`` returns.
+
+    Example:
+        >>> from matplotlib import pyplot as plt
+        >>> fig, axes = figure()
+        >>> line = theory(axes, [1, 2], [1.0, 2.0], label="Kramers")
+        >>> plt.close(fig)
     """
     return axes.plot(x, y, style, color=color, linewidth=1.1, label=label, zorder=2)

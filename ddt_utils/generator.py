@@ -117,6 +117,12 @@ class DecayRates:
         values: increasing, shape (count,), in units of 1/t.
         errors: how much the last extrapolation changed each (:func:`ddt_utils.limits.extrapolate`)
             and what rounding may have changed, shape (count,).
+
+    Example:
+        >>> import numpy as np
+        >>> rates = DecayRates(np.array([0.0, 0.25]), np.array([0.0, 1e-6]))
+        >>> float(rates.values[1])
+        0.25
     """
 
     values: np.ndarray

@@ -42,7 +42,8 @@ class Landscape:
     Example:
         >>> import sympy as sp
         >>> x = sp.Symbol("x", real=True)
-        >>> well = Landscape(x**4 / 4 - x**2 / 2, (x,), name="quartic", box=((-2, 2),))
+        >>> loss = x**4 / 4 - x**2 / 2
+        >>> well = Landscape(loss, (x,), name="quartic", box=((-2, 2),))
         >>> well.gradient_expression[0]
         x**3 - x
         >>> float(well.value(1.0))

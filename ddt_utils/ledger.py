@@ -54,6 +54,11 @@ class Claim:
         distance: standard errors from the prediction to what was found, or None.
         exact_distance: standard errors from the exact solution to what was found, or None.
         why: the reason of a limit, of another constant or of a deviation, in one sentence.
+
+    Example:
+        >>> row = Claim("rate", "It follows from the steady current.", "derived")
+        >>> row.status
+        'derived'
     """
 
     key: str
@@ -180,6 +185,12 @@ def claim(
     Raises:
         ValueError: an unknown status, a number without the error or the prediction that its status
             needs, or a limit, another constant or a deviation without a reason.
+
+    Example:
+        >>> claim("slope", statement="It is one.", status="simulated", predicted=1,
+        ...       measured=1.003, stderr=0.004)  # doctest: +ELLIPSIS
+        slope: simulated. It is one.; predicted 1 (found at +0.7 standard errors), ...
+        Claim(key='slope', statement='It is one.', status='simulated', ...)
     """
     _checks.choice("status", status, STATUSES)
     if stderr is not None and error is not None:
@@ -287,6 +298,14 @@ def claims_in(notebook: Path) -> list[Claim]:
 
     Returns:
         The rows, in the order in which the cells made them.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.NamedTemporaryFile("w", suffix=".ipynb") as file:
+        ...     _ = file.write('{"cells": []}')
+        ...     file.flush()
+        ...     claims_in(Path(file.name))
+        []
     """
     cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
     outputs = [o for cell in cells for o in cell.get("outputs", [])]

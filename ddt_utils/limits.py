@@ -17,6 +17,11 @@ class Limit:
         value: at size zero; a number or an array.
         error: how much the last extrapolation changed it, the numerical error; shape of ``value``.
         stderr: its standard error if the values had one, else 0; shape of ``value``.
+
+    Example:
+        >>> limit = extrapolate([1.0, 0.5, 0.25], [3.0, 2.5, 2.25], powers=(1, 2))
+        >>> round(float(limit.value), 6)
+        2.0
     """
 
     value: float | np.ndarray

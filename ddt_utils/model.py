@@ -23,7 +23,17 @@ _KNOWN: ContextVar[bool] = ContextVar("targets were checked before", default=Fal
 
 @contextmanager
 def known_targets():
-    """Within it models do not look at targets again: who trains has checked them once."""
+    """Within it models do not look at targets again: who trains has checked them once.
+
+    Example:
+        >>> import torch
+        >>> from ddt_utils import networks
+        >>> x, y = torch.eye(2, dtype=torch.float64), torch.tensor([0, 1])
+        >>> with known_targets():
+        ...     loss = networks.logistic(2).loss(torch.zeros(2).double(), x, y)
+        >>> round(loss.item(), 4)
+        0.6931
+    """
     before = _KNOWN.set(True)
     try:
         yield
@@ -42,6 +52,11 @@ class Model:
         output_loss: (outputs (..., B, k), targets (..., B)) → losses (..., B).
         scales: standard deviation of the initial values of each block, 0 for zeros.
         classes: how many classes the targets number, from 0; or 0 if targets are real numbers.
+
+    Example:
+        >>> from ddt_utils import networks
+        >>> networks.fully_connected((10, 16, 2)).size
+        210
     """
 
     name: str

@@ -27,6 +27,13 @@ def logistic(features: int) -> Model:
 
     Returns:
         The model, of d parameters.
+
+    Example:
+        >>> import torch
+        >>> x, y = torch.eye(2, dtype=torch.float64), torch.tensor([0, 1])
+        >>> loss = logistic(2).loss(torch.zeros(2, dtype=torch.float64), x, y)
+        >>> round(loss.item(), 4)
+        0.6931
     """
     name = "logistic regression of {} features"
     return _flat(name, features, 1, _layers.binary_cross_entropy, classes=2)
@@ -43,6 +50,10 @@ def softmax(features: int, classes: int) -> Model:
 
     Returns:
         The model, of dk parameters.
+
+    Example:
+        >>> softmax(features=4, classes=3).size
+        12
     """
     count = _checks.whole(
         "classes", classes, least=2, remedy="for two, logistic has fewer parameters"
@@ -59,6 +70,13 @@ def linear(features: int) -> Model:
 
     Returns:
         The model, of d parameters.
+
+    Example:
+        >>> import torch
+        >>> model, y = linear(2), torch.tensor([1.0, 3.0], dtype=torch.float64)
+        >>> x = torch.eye(2, dtype=torch.float64)
+        >>> model.loss(torch.zeros(2, dtype=torch.float64), x, y).item()
+        2.5
     """
     return _flat("linear regression of {} features", features, 1, _layers.squared)
 
@@ -75,6 +93,10 @@ def diagonal_linear(features: int) -> Model:
 
     Returns:
         The model, of 2d parameters.
+
+    Example:
+        >>> diagonal_linear(5).size
+        10
     """
     count = _checks.whole("features", features, least=1)
     return Model(
@@ -102,6 +124,11 @@ def fully_connected(
 
     Raises:
         ValueError: fewer than two widths, or an unknown activation or loss.
+
+    Example:
+        >>> net = fully_connected((10, 16, 2), activation="relu")
+        >>> net.size
+        210
     """
     if isinstance(widths, str) or np.ndim(widths) != 1 or len(widths) < 2:
         raise ValueError(
@@ -142,6 +169,10 @@ def convolutional(
 
     Raises:
         ValueError: a kernel that does not fit, or leaves a side that is not even.
+
+    Example:
+        >>> convolutional(8, 10, channels=4).size
+        410
     """
     given = dict(side=side, classes=classes, channels=channels, kernel=kernel)
     side, classes, channels, kernel = (_checks.whole(k, v, least=1) for k, v in given.items())
@@ -181,6 +212,12 @@ def quadratic(hessian) -> Model:
 
     Raises:
         ValueError: H is not a finite symmetric square matrix.
+
+    Example:
+        >>> import numpy as np
+        >>> model = quadratic(np.diag([4.0, 1.0]))
+        >>> model.size
+        2
     """
     matrix = _checks.array("hessian", hessian, shape=(None, None))
     if matrix.shape[0] != matrix.shape[1] or not matrix.size or not np.allclose(matrix, matrix.T):

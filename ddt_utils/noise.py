@@ -34,6 +34,10 @@ def convention_exponent(convention: str) -> float:
 
     Raises:
         ValueError: the convention is not one of :data:`CONVENTIONS`.
+
+    Example:
+        >>> [convention_exponent(c) for c in ("ito", "stratonovich", "isothermal")]
+        [0.0, 0.5, 1.0]
     """
     remedy = "SGD, which evaluates its noise before the step, is 'ito'"
     return CONVENTIONS[_checks.choice("convention", convention, CONVENTIONS, remedy=remedy)]
@@ -79,6 +83,13 @@ class StateDependentNoise(Noise):
     Raises:
         ValueError: by :meth:`diffusion_matrix`, if D uses unknown symbols, has the wrong shape, is
             not symmetric, or is a constant that is not positive definite.
+
+    Example:
+        >>> from ddt_utils import catalog
+        >>> well = catalog.quartic()
+        >>> (x,) = well.variables
+        >>> StateDependentNoise((1 + x**2) / 4).diffusion_matrix(well)
+        Matrix([[x**2/4 + 1/4]])
     """
 
     expression: sp.Expr | tuple | sp.MatrixBase
@@ -137,6 +148,15 @@ class FactorNoise(Noise):
 
     Raises:
         ValueError: by its methods, if :math:`\sigma` has not n rows or uses unknown symbols.
+
+    Example:
+        >>> from ddt_utils import catalog
+        >>> well = catalog.rotated_double_well()
+        >>> kicks = FactorNoise(sp.Matrix([1, 2]) / 2)
+        >>> kicks.diffusion_matrix(well)
+        Matrix([
+        [1/4, 1/2],
+        [1/2,   1]])
     """
 
     expression: sp.MatrixBase
@@ -180,6 +200,15 @@ class MinibatchNoise(Noise):
     Raises:
         ValueError: fewer than two losses; η not positive; B not a whole number from 1 to m (from 1,
             with replacement); by :meth:`check`, a landscape that is not the mean of the losses.
+
+    Example:
+        >>> from ddt_utils import catalog
+        >>> (x,) = catalog.quartic().variables
+        >>> samples = ((x - 1) ** 2 / 2, (x + 1) ** 2 / 2)
+        >>> bowl = Landscape(sum(samples) / 2, (x,), name="bowl", box=((-3, 3),))
+        >>> kick = MinibatchNoise(samples, learning_rate=0.1, batch_size=2)
+        >>> kick.diffusion_matrix(bowl)[0].subs(x, 0)
+        0.0250000000000000
     """
 
     losses: tuple
@@ -268,6 +297,12 @@ class HessianNoise(Noise):
     Raises:
         ValueError: η or B not positive, the floor negative; by :meth:`diffusion_matrix`, a full
             Hessian in more than two dimensions, or a loss without any curvature and no floor.
+
+    Example:
+        >>> from ddt_utils import catalog
+        >>> kick = HessianNoise(learning_rate=0.1, batch_size=5)
+        >>> kick.diffusion_matrix(catalog.quartic())[0].subs("x", 1)
+        0.01*Abs(3*x**2 - 1)
     """
 
     learning_rate: float

@@ -27,6 +27,13 @@ class Path:
         points: equally spaced along the path, from minimum to minimum, shape (images, n).
         values: the loss at the points, shape (images,).
         saddles: the saddles over which the path leads, in the order in which it meets them.
+
+    Example:
+        >>> from ddt_utils import catalog, critical
+        >>> well = catalog.rotated_double_well()
+        >>> path = minimum_energy_path(well, *critical.minima(well))
+        >>> float((path.saddles[0].value - path.values[0]).round(6))
+        0.25
     """
 
     points: np.ndarray
@@ -53,6 +60,14 @@ def connected_minima(
 
     Raises:
         ValueError: the point is not a saddle of index 1, or a descent leaves the box.
+
+    Example:
+        >>> from ddt_utils import catalog, critical
+        >>> well = catalog.quartic()
+        >>> [saddle] = critical.saddles(well)
+        >>> ends = connected_minima(well, saddle)
+        >>> sorted(float(point.location[0].round(6)) for point in ends)
+        [-1.0, 1.0]
     """
     (below, _), (above, _) = _both_descents(landscape, saddle)
     return below, above
@@ -87,6 +102,13 @@ def minimum_energy_path(
     Raises:
         ValueError: an end is not a minimum, both ends are one point, or too few images.
         ArithmeticError: the string did not come to rest, or the descents do not join the ends.
+
+    Example:
+        >>> from ddt_utils import catalog, critical
+        >>> well = catalog.rotated_double_well()
+        >>> path = minimum_energy_path(well, *critical.minima(well))
+        >>> round(float(path.arc[-1]), 2)
+        2.0
     """
     for name, point in (("start", start), ("end", end)):
         if getattr(point, "index", None) != 0:

@@ -56,7 +56,8 @@ def digest(values: dict) -> str:
 
     Example:
         >>> from ddt_utils import provenance
-        >>> one, other = (provenance.digest({"rate": rate}) for rate in (0.3, 0.1 + 0.2))
+        >>> rates = 0.3, 0.1 + 0.2
+        >>> one, other = (provenance.digest({"rate": rate}) for rate in rates)
         >>> one == other, one == provenance.digest({"rate": 3 / 10})
         (False, True)
     """
@@ -77,6 +78,11 @@ def origin(values: dict) -> tuple[str, dict]:
 
     Raises:
         ValueError: as for :func:`digest`.
+
+    Example:
+        >>> key, parts = origin({"walkers": 1000, "seed": 1})
+        >>> len(key)
+        20
     """
     numbers: dict = {}
     return _Walk(numbers).over(values), numbers

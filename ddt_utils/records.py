@@ -44,6 +44,12 @@ class Record:
         device: the machine's or the GPU's name.
         versions: of Python and of the packages that count.
         seconds: how long it took.
+
+    Example:
+        >>> versions = {"python": "3.11", "torch": "2.10"}
+        >>> stored = Record("squares", ({"x": 2},), (4,), "cpu", versions, 0.1)
+        >>> stored.results[0]
+        4
     """
 
     name: str
@@ -141,13 +147,25 @@ def wanted(name: str, variable: str = FULL) -> bool:
 
     Returns:
         Whether the environment's variable is 1, or a list of names with this one in it.
+
+    Example:
+        >>> wanted("no-such-record")
+        False
     """
     asked = os.environ.get(variable, "")
     return asked == "1" or name in asked.split(",")
 
 
 def device() -> str:
-    """``"cuda"`` if torch finds a GPU, else ``"cpu"``."""
+    """``"cuda"`` if torch finds a GPU, else ``"cpu"``.
+
+    Returns:
+        The name that torch calls it by.
+
+    Example:
+        >>> device() in ("cpu", "cuda")
+        True
+    """
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"

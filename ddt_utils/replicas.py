@@ -52,7 +52,8 @@ class Replicas:
         >>> from ddt_utils.replicas import SGD, Replicas
         >>> x = np.random.default_rng(0).normal(size=(50, 3))
         >>> y, model, rule = np.arange(50) % 2, networks.logistic(3), SGD(0.1, 5)
-        >>> crowd = Replicas(model, x, y, rule, start=np.zeros(3), replicas=4, seed=1)
+        >>> start = np.zeros(3)
+        >>> crowd = Replicas(model, x, y, rule, start=start, replicas=4, seed=1)
         >>> crowd.run(10).theta.shape
         torch.Size([4, 3])
     """

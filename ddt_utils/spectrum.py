@@ -32,6 +32,13 @@ def top_eigenpairs(operator, *, count: int, seed: int, which: str = "LA"):
 
     Raises:
         ValueError: the operator is no finite symmetric matrix, or ``count`` not from 1 to n − 1.
+
+    Example:
+        >>> import numpy as np
+        >>> matrix = np.diag(np.arange(9.0))
+        >>> values, directions = top_eigenpairs(matrix, count=2, seed=1)
+        >>> values.round(6)
+        array([8., 7.])
     """
     from scipy.sparse.linalg import eigsh
 
@@ -49,7 +56,13 @@ def top_eigenpairs(operator, *, count: int, seed: int, which: str = "LA"):
 
 @dataclass(frozen=True)
 class Estimate:
-    """An average over random probes: its value and its standard error."""
+    """An average over random probes: its value and its standard error.
+
+    Example:
+        >>> import numpy as np
+        >>> hutchinson_trace(np.eye(3), probes=10, seed=1)
+        Estimate(value=3.0, stderr=0.0)
+    """
 
     value: float
     stderr: float
@@ -68,6 +81,12 @@ def hutchinson_trace(operator, *, probes: int, seed: int) -> Estimate:
 
     Returns:
         The trace and its standard error.
+
+    Example:
+        >>> import numpy as np
+        >>> trace = hutchinson_trace(np.diag([1.0, 2.0, 3.0]), probes=10, seed=1)
+        >>> trace.value
+        6.0
     """
     operator, n = _operator(operator)
     found = [v @ (operator @ v) for v in _signs(n, probes, seed)]
@@ -76,7 +95,15 @@ def hutchinson_trace(operator, *, probes: int, seed: int) -> Estimate:
 
 @dataclass(frozen=True)
 class SpectralDensity:
-    """A density of eigenvalues on a ``grid`` of curvatures, with its standard error; shape (k,)."""
+    """A density of eigenvalues on a ``grid`` of curvatures, with its standard error; shape (k,).
+
+    Example:
+        >>> import numpy as np
+        >>> grid = np.linspace(-1, 3, 5)
+        >>> found = SpectralDensity(grid, np.full(5, 0.25), np.zeros(5))
+        >>> float(found.density[0])
+        0.25
+    """
 
     grid: np.ndarray
     density: np.ndarray
@@ -102,6 +129,14 @@ def spectral_density(
 
     Returns:
         The density with its standard error.
+
+    Example:
+        >>> import numpy as np
+        >>> grid = np.linspace(-1, 4, 101)
+        >>> found = spectral_density(np.diag([1.0, 1.0, 2.0]), steps=2, probes=50,
+        ...                          seed=1, grid=grid, width=0.2)
+        >>> round(float(np.trapezoid(found.density, grid)), 3)
+        1.0
     """
     grid = _checks.array("grid", grid, shape=(None,))
     width = _checks.number("width", width, above=0, remedy="it is a curvature")
@@ -132,6 +167,12 @@ def lanczos(operator, start, *, steps: int) -> tuple[np.ndarray, np.ndarray]:
 
     Raises:
         ValueError: a start of another shape, or that is zero or not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> nodes, weights = lanczos(np.diag([1.0, 3.0]), np.ones(2), steps=2)
+        >>> nodes.round(6), weights.round(6)
+        (array([1., 3.]), array([0.5, 0.5]))
     """
     from scipy.linalg import eigh_tridiagonal
 
@@ -164,6 +205,12 @@ class Eigenbasis:
     """A matrix, shape (n, n), in the unit eigenvectors of a Hessian, the columns of ``directions``.
 
     Its diagonal belongs to the eigenvalues of the Hessian, ``curvatures``, descending.
+
+    Example:
+        >>> import numpy as np
+        >>> basis = in_eigenbasis(np.eye(2), np.diag([1.0, 3.0]))
+        >>> basis.curvatures
+        array([3., 1.])
     """
 
     curvatures: np.ndarray
@@ -180,6 +227,12 @@ def in_eigenbasis(matrix, hessian) -> Eigenbasis:
 
     Returns:
         The matrix in that basis, with the basis.
+
+    Example:
+        >>> import numpy as np
+        >>> in_eigenbasis(np.diag([5.0, 7.0]), np.diag([1.0, 3.0])).matrix.round(6)
+        array([[7., 0.],
+               [0., 5.]])
     """
     matrix, hessian = _pair(matrix, hessian)
     values, vectors = np.linalg.eigh(hessian)
@@ -196,6 +249,11 @@ class Proportionality:
         slope: the s for which :math:`\|C - sH\|` is least in the Frobenius norm.
         cosine: :math:`\mathrm{Tr}(CH)/\|C\|\|H\|`; 1 for a positive multiple, and the share of
             :math:`\|C\|` that :math:`C - sH` leaves is :math:`\sqrt{1 - \text{cosine}^2}`.
+
+    Example:
+        >>> import numpy as np
+        >>> proportionality(2 * np.eye(2), np.eye(2)).trace_ratio
+        2.0
     """
 
     trace_ratio: float
@@ -215,6 +273,12 @@ def proportionality(matrix, hessian) -> Proportionality:
 
     Raises:
         ValueError: a matrix that is not finite and symmetric, or zero.
+
+    Example:
+        >>> import numpy as np
+        >>> found = proportionality(np.diag([2.0, 4.0]), np.diag([1.0, 2.0]))
+        >>> round(found.slope, 6), round(found.cosine, 6)
+        (2.0, 1.0)
     """
     matrix, hessian = _pair(matrix, hessian)
     product, squares = np.sum(matrix * hessian), (np.sum(matrix**2), np.sum(hessian**2))
@@ -245,6 +309,11 @@ def subspace_overlap(first, second) -> float:
 
     Raises:
         ValueError: bases of other shapes, or columns that are not independent.
+
+    Example:
+        >>> import numpy as np
+        >>> round(subspace_overlap(np.eye(3)[:, :1], np.eye(3)[:, :2]), 4)
+        0.7071
     """
     first, second = _checks.array("first", first), _checks.array("second", second)
     if not (first.ndim == second.ndim == 2 and len(first) == len(second)):

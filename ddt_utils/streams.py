@@ -66,5 +66,9 @@ def samples(seed: int) -> np.random.Generator:
 
     Returns:
         A generator at the beginning of the set.
+
+    Example:
+        >>> samples(1).random() == samples(1).random()
+        True
     """
     return np.random.default_rng(_checks.seed(seed))

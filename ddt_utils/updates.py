@@ -87,6 +87,11 @@ class SGD(Rule):
 
     Raises:
         ValueError: a number out of its range, or an unknown sampling.
+
+    Example:
+        >>> rule = SGD(0.1, batch_size=32, momentum=0.9)
+        >>> rule.sampling
+        'replacement'
     """
 
     learning_rate: float
@@ -154,6 +159,12 @@ class GaussianSGD(Rule):
 
     Raises:
         ValueError: η not positive, or F not a finite matrix.
+
+    Example:
+        >>> import numpy as np
+        >>> rule = GaussianSGD(0.1, np.diag([0.2, 0.1]))
+        >>> rule.learning_rate
+        0.1
     """
 
     learning_rate: float
@@ -204,6 +215,12 @@ def sgld(learning_rate: float, diffusion: float, size: int) -> GaussianSGD:
 
     Raises:
         ValueError: η or D not positive, or n no number of parameters.
+
+    Example:
+        >>> rule = sgld(0.1, diffusion=0.05, size=2)
+        >>> rule.factor.round(6)
+        array([[1., 0.],
+               [0., 1.]])
     """
     rate = _checks.number("learning_rate", learning_rate, above=0)
     power = _checks.number("diffusion", diffusion, above=0)
@@ -221,6 +238,10 @@ class GradientDescent(Rule):
 
     Raises:
         ValueError: η not positive.
+
+    Example:
+        >>> GradientDescent(0.1)
+        GradientDescent(learning_rate=0.1)
     """
 
     learning_rate: float

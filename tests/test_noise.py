@@ -403,3 +403,26 @@ def test_a_full_matrix_of_rank_one_is_simulated_without_a_root_of_less_than_noth
         bowl, thin, start=(0, 0), exit=x > 1, step=0.01, walkers=200, seed=3
     )
     assert run.diverged == 0 and run.escaped == 200
+
+
+def test_a_pivot_that_vanishes_before_the_last_leaves_a_factor():
+    """D of rank two in three dimensions: the second pivot is zero, and so is its column."""
+    names = u, v, w = sp.symbols("u v w", real=True)
+    land = Landscape(u**2 / 2 + v**2 + 3 * w**2, names, name="bowl", box=((-2, 2),) * 3)
+    mix = sp.Matrix([[2, 0], [3, 0], [u, 5]]) / 4
+    thin = StateDependentNoise((mix * mix.T).applyfunc(sp.expand) * (1 + v**2 / 9))
+    for point in ((0.0, 0.0, 0.0), (0.75, -1.25, 0.5)):
+        place = dict(zip(names, map(sp.Float, point), strict=True))
+        sigma = in_numbers(*thin.factor(land), place)
+        assert np.allclose(sigma @ sigma.T, thin.diffusion(land, *point), rtol=1e-12, atol=1e-12)
+    run = simulate.first_passage(
+        land, thin, start=(0, 0, 0), exit=w > 0.7, step=0.01, walkers=200, seed=7
+    )
+    assert run.diverged == 0 and run.escaped == 200
+
+
+def test_a_function_that_the_rooms_do_not_know_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"D may not use erf, which NumPy .* got erf\(x\)"):
+        StateDependentNoise(1 + sp.erf(x) ** 2)
+    with pytest.raises(ValueError, match="an entry of D may not use gamma"):
+        StateDependentNoise((1 + x**2, sp.gamma(2 + y**2)))

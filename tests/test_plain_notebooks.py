@@ -110,3 +110,8 @@ def test_a_result_box_and_a_dropdown_become_text():
     assert text == f"> Why?\n\nBecause.\n\n[Figure {number}]({place}) shows it."
     assert plain(":::{result}\nBecause.\n:::") == "Because."
     assert plain(":::{dropdown} The proof\nLong.\n:::") == "**The proof**\n\nLong."
+
+
+def test_the_escape_lab_becomes_a_link_to_its_page():
+    text = plain_notebooks.Chapter(CHAPTERS[-1]).plain(":::{escape-lab}\n:noise: white\n:::")
+    assert f"]({plain_notebooks.site()}/book/lab.html)" in text and "noise" not in text

@@ -47,7 +47,7 @@ def test_punctuation_stays_with_its_formula(before, after):
     [
         ("-0.53", "−0.53"),
         ("10000", "10,000"),
-        ("7690000 ± 18800", "7,690,000 ± 18,800"),
+        ("7690000 ± 18800", "7,690,000\u00a0±\u00a018,800"),
         ("52000.25", "52,000.25"),
         ("1234", "1234"),
         ("0.123456", "0.123456"),
@@ -94,13 +94,13 @@ def test_an_empty_cell_heads_nothing():
 def test_code_calls_an_equation_by_its_number():
     page = parsed(
         '<div class="math" id="equation-eq-kr-rate"><span class="eqno">(3.2)<a>#</a></span></div>'
-        "<pre><i># eq-kr-rate</i> x-eq-kr, eq-no-such</pre><p>eq-kr-rate</p>"
+        "<pre><i># (eq-kr-rate)</i> eq-kr-rate, x-eq-kr, (eq-no-such)</pre><p>eq-kr-rate</p>"
     )
     numbers = tidy.equation_numbers([page])
     assert numbers == {"eq-kr-rate": "(3.2)"}
     tidy.name_equations(page, numbers)
     page = BeautifulSoup(str(page), "html.parser")
-    assert page.pre.get_text() == "# (3.2) x-eq-kr, eq-no-such"
+    assert page.pre.get_text() == "# (3.2) (3.2), x-eq-kr, (eq-no-such)"
     assert page.p.get_text() == "eq-kr-rate"
 
 

@@ -229,6 +229,11 @@ class Chapter:
         if name == "result":
             figure = f"\n\n{self.inline(f'{{numref}}`{argument.strip()}`')} shows it."
             return inside + (figure if argument.strip() else "")
+        if name == "escape-lab":
+            return f"**[The escape lab]({site()}/book/lab.html)** lets walkers go in your browser."
+        if name == "chapter-cards":
+            pages = [f"book/{line.partition(': ')[0]}" for line in body if line.strip()]
+            return "\n".join(f"* [{_title(page)}]({site()}/{page}.html)" for page in pages)
         if name == "dropdown":
             return f"**{self.inline(argument)}**\n\n{inside}"
         raise ValueError(
@@ -252,6 +257,8 @@ class Chapter:
             place, kind, number = labels()[target]
             number = {"Equation": f"({number})", "Section": number}.get(kind, f"{kind} {number}")
             return f"[{title or number}]({place})"
+        if name == "minutes":
+            return ""
         if name in ("cite:t", "cite:p"):
             return self.citation([sources()[key.strip()] for key in target.split(",")], name[-1])
         if name == "doc":

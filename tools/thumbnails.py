@@ -242,6 +242,21 @@ def sgd_noise():
     return [*plain, path(weighed, colour("sgd"), 2, dash="1 5")]
 
 
+def many_directions():
+    """A way that narrows, seen from above: the paths of a stream that cross on it."""
+    walls = [
+        [(14 + 1.65 * i, 45 + side * (34 - 22 / (1 + math.exp(-(i - 40) / 9)))) for i in range(81)]
+        for side in (-1, 1)
+    ]
+    rays = [[(14, 45 + 9 * n), (98, 45 - 3.4 * n)] for n in (-2, -1, 1, 2)]
+    return [
+        *(path(wall, colour("ink"), 2.4) for wall in walls),
+        *(path(ray, colour("sgd"), 1.6) for ray in rays),
+        path([(14, 45), (146, 45)], colour("muted"), 1.4, dash="2 5"),
+        dot(14, 45, 4, colour("ink")),
+    ]
+
+
 def dials():
     """Three small panels, each with points on a rising line."""
     elements = []
@@ -299,6 +314,16 @@ def _ellipse(x, y, long, turn):
     angles = [2 * math.pi * i / 60 for i in range(61)]
     across = [(long * math.cos(a), long / 2 * math.sin(a)) for a in angles]
     return [(x + u * cos - v * sin, y + u * sin + v * cos) for u, v in across]
+
+
+def in_one_page():
+    """A page: a line of large type, and a table of three rows."""
+    elements = [path([(50, 8), (110, 8), (110, 82), (50, 82), (50, 8)], colour("ink"), 2.2)]
+    elements.append(path([(60, 24), (100, 24)], colour("sgd"), 5))
+    for y in (40, 53, 66):
+        elements.append(path([(60, y), (74, y)], colour("muted"), 2.4))
+        elements.append(path([(82, y), (100, y)], colour("muted"), 2.4))
+    return elements
 
 
 def logistic_valley():
@@ -363,10 +388,12 @@ CHAPTERS = (
     epochs,
     white_noise,
     sgd_noise,
+    many_directions,
     dials,
     which_minimum,
     large_batches,
     where_it_breaks,
+    in_one_page,
     logistic_valley,
     network_minimum,
     spectrum,

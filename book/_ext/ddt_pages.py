@@ -13,6 +13,8 @@ import re
 from pathlib import Path
 
 from bs4 import BeautifulSoup
+from cards import ChapterCards
+from evidence import Evidence
 from folding import fold
 from formulas import cut_font, typeset
 from lighten import lighten
@@ -192,6 +194,9 @@ def accessible(page) -> None:
         field["aria-label"] = field.get("placeholder", "Search")
     for named_by_its_text in page.select("button.search-button-field, details > summary"):
         named_by_its_text.attrs.pop("aria-label", None)
+    for icon in page.select("summary > .toctree-toggle"):  # of a page with pages of its own
+        link = icon.find_parent("details").find_previous_sibling("a")
+        icon.parent["aria-label"] = f"Pages of {link.get_text(strip=True)}"
     for sidebar in page.select("#pst-primary-sidebar"):
         sidebar["role"], sidebar["aria-label"] = "complementary", "The book's pages"
     for title in page.select("#jb-print-docs-body h1"):
@@ -204,6 +209,33 @@ def accessible(page) -> None:
         table.attrs.pop("border", None)
     for table in page.select("div.ledger table"):
         as_cards(table)
+    for table in page.select("article table"):
+        kinds = [] if "role" in table.attrs else for_a_phone(table)
+        if kinds:
+            table["class"] = [*table.get("class", ()), *kinds]
+            as_cards(table)
+
+
+def for_a_phone(table) -> list[str]:
+    """How a phone shows a table whose columns it would squeeze or cut: as entries.
+
+    Returns:
+        The classes: ``entries`` for four columns and a line of text in one row; ``entries lines``
+        for columns whose longest words do not stand side by side. Nothing for other tables.
+    """
+    rows = [row.find_all(["td", "th"]) for row in table.select("tr")]
+    heads = table.select("thead th, thead td")
+    columns = len(heads)
+    if columns < 3 or any(len(row) != columns for row in rows):
+        return []
+    said = [[text_of(cell).strip() for cell in row] for row in rows]
+    longest = [max(len(word) for text in column for word in re.split("[ \\n]", text))
+               for column in zip(*said, strict=True)]  # fmt: skip
+    below = said[1:]
+    if columns >= 4 and max((sum(map(len, row)) for row in below), default=0) > 60:
+        numbers = [bool(re.match(r"[−\d.]", text)) for row in below for text in row[1:]]
+        return ["entries", "lines"] if 2 * sum(numbers) > len(numbers) else ["entries"]
+    return ["entries", "lines"] if 7 * sum(longest) + 12.8 * columns > 358 else []
 
 
 def as_cards(table) -> None:
@@ -211,7 +243,7 @@ def as_cards(table) -> None:
 
     A display other than a table's takes the meaning from the elements, so roles say it again.
     """
-    heads = [head.get_text(" ", strip=True) for head in table.select("thead th")]
+    heads = [" ".join(text_of(head).split()) for head in table.select("thead th, thead td")]
     table["role"] = "table"
     for group in table.select("thead, tbody"):
         group["role"] = "rowgroup"
@@ -252,7 +284,9 @@ def setup(app):
     for name, directive in TABLES.items():
         app.add_directive(name, directive)
     app.add_directive("result", Result)
+    app.add_directive("chapter-cards", ChapterCards)
     app.add_role("minutes", minutes_role)
+    app.add_role("evidence", Evidence())
     app.connect("config-inited", exclude_texts)
     app.connect("env-check-consistency", count_by_page)
     app.add_css_file("palette.css", priority=400)

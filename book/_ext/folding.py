@@ -22,7 +22,9 @@ from pathlib import Path
 from docutils import nodes
 from myst_nb.ext.glue.roles import PasteTextRole
 from myst_nb.ext.glue.utils import PendingGlueReference
-from verbatim import Verbatim, text_of
+from plain_formulas import with_formulas
+from tidy import typeset_number
+from verbatim import text_of
 
 from ddt_utils.ledger import MIME_TYPE
 
@@ -327,8 +329,6 @@ def table_of(lines: list[str]) -> tuple[str, list[str], list[list[str]]] | None:
 # --- folding a page ------------------------------------------------------------------------------
 
 _COLUMNS = ("claim", "theory", "exact", "found", "verdict")
-_LABEL = re.compile(r"\(?\b(eq(?:-[a-z0-9]+)+)\b\)?")
-_SYMBOL = re.compile(r"\|?[A-Za-zΔΛηετδκ]_[A-Za-z]\b\|?")  # such as H_a and |H_b|
 
 
 class Folder:
@@ -406,7 +406,7 @@ class Folder:
 
     def fold_cell(self, box, cell, place):
         """Put code and what only repeats numbers into one fold, below what stays."""
-        code = [self.numbered(e.extract()) for e in box.find_all("div", class_="cell_input")]
+        code = [e.extract() for e in box.find_all("div", class_="cell_input")]
         outputs = box.find_all("div", class_="cell_output")
         whole = {id(o) for o in outputs if o.find_parent("details", class_="above-input")}
         inside, stays = self.tag("div", class_="cell_output"), []
@@ -447,19 +447,6 @@ class Folder:
         if steps:
             box.find(class_="fold").append(self.tag("span", *steps, class_="fold-steps"))
 
-    def numbered(self, code):
-        """The code of a cell; where it names an equation of the page, the equation's number."""
-
-        def number(match):
-            found = self.equations.get(f"equation-{match[1]}")
-            return f"({_number(found)})" if found else match[0]
-
-        for pre in code.find_all("pre"):
-            for part in list(pre.contents):
-                if isinstance(part, Verbatim) and "eq-" in part:
-                    part.replace_with(Verbatim(_LABEL.sub(number, part)))
-        return code
-
     def sorted_output(self, output, cell, inside):
         """What stays of an output; the rest goes into the fold."""
         elements = [e.extract() for e in output.find_all(True, recursive=False)]
@@ -487,7 +474,7 @@ class Folder:
         def row(cells, name):
             made = self.tag("tr")
             for text, number in zip(cells, numeric, strict=True):
-                text = re.sub(r"(?<![\w^])-(?=\d)", "−", text)
+                text = typeset_number(text)
                 kind = {"class_": "number"} if number else {}
                 made.append(self.tag(name if text else "td", text, **kind))
             return made
@@ -602,13 +589,14 @@ class Folder:
         return told
 
     def words(self, text):
-        """A text of the ledger, its symbols set as formulas."""
-        text, parts, start = re.sub(r"(?<![\w^-])-(?=[\d.])", "−", text), [], 0
-        for found in _SYMBOL.finditer(text):
-            symbol = self.tag("span", rf"\({found[0]}\)", class_="math")
-            parts += [text[start : found.start()], symbol]
-            start = found.end()
-        return [part for part in (*parts, text[start:]) if part]
+        """A text of the ledger, its formulas set."""
+        parts = re.split(r"\$([^$]*)\$", with_formulas(text))
+        for i, part in enumerate(parts):
+            if i % 2:
+                parts[i] = self.tag("span", rf"\({part}\)", class_="math")
+            else:
+                parts[i] = typeset_number(part)
+        return [part for part in parts if part]
 
     def offer(self):
         """The switch in the header, and the reader's last choice before the first paint."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from verbatim import Verbatim
 
 # loaded by name or on one page only, so they stay as they are
-_APART = re.compile(r"documentation_options|search(tools|index)|language_data|scorer")
+_APART = re.compile(r"documentation_options|search(tools|index)|language_data|scorer|lab\.js")
 _CLASS = re.compile(r"\.((?:[\w-]|\\.)+)")
 _URL = re.compile(r"""url\(\s*["']?(?!data:|#|https?:)([^"')?#]+)[^"')]*["']?\s*\)""")
 _IMPORT = re.compile(r"""@import\s+(?:url\()?["']([^"']+)["']\)?;""")

@@ -1,6 +1,6 @@
 """The tables that are filled when the book is built, from the notebooks and the benchmarks.
 
-No number in them is typed: the ledger comes from the executed notebooks, the run times from
+No number in them is typed: the ledger, in ``claims``, comes from the notebooks, the run times from
 ``book/runtimes.json``, costs of steps and of spectral tools from ``benchmarks``, and the longer
 runs from ``ddt_utils/records``.
 """
@@ -10,12 +10,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import yaml
+from claims import LedgerTable, TallyTable
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
-
-from ddt_utils.ledger import STATUSES, claims_in
 
 ROOT = Path(__file__).resolve().parents[2]
 BOOK = ROOT / "book"
@@ -29,70 +27,6 @@ class _Table(SphinxDirective):
         lines = StringList(self.lines(), source=self.env.docname)
         self.state.nested_parse(lines, self.content_offset, container)
         return container.children
-
-
-class LedgerTable(_Table):
-    """Every claim of ``book/claims.yml``, whose it is, and what the chapters found about it."""
-
-    head = "| claim | asymptotic theory | exact for this noise and step | found | verdict |"
-    whose = {"paper": "the paper", "folklore": "folklore", "book": "the book"}
-
-    def run(self):
-        return [nodes.container("", *super().run(), classes=["ledger"])]
-
-    def lines(self):
-        found = {}
-        for notebook in sorted(BOOK.rglob("*.ipynb")):
-            page = "/" + notebook.relative_to(ROOT).with_suffix("").as_posix()
-            self.env.note_dependency(str(notebook))
-            for row in claims_in(notebook):
-                found[row.key] = (row, page)
-        self.env.note_dependency(str(BOOK / "claims.yml"))
-        parts = yaml.safe_load((BOOK / "claims.yml").read_text(encoding="utf-8"))
-        return self.written(parts, found)
-
-    def written(self, parts, found):
-        """The count of verdicts and one table for every part, as Markdown."""
-        listed = {key: claim for part in parts for key, claim in part["claims"].items()}
-        lines = [self.counted(origin, listed, found) for origin in self.whose]
-        for part in parts:
-            lines += ["", f"**{part['part']}**", "", self.head, "|---|---|---|---|---|"]
-            for key, claim in part["claims"].items():
-                lines.append(self.row(claim, *found.get(key, (None, None))))
-        return lines
-
-    def counted(self, origin, listed, found):
-        """How the claims of one origin fared, in one line."""
-        keys = [key for key, claim in listed.items() if claim["origin"] == origin]
-        verdicts = [found[key][0].status if key in found else "open" for key in keys]
-        told = [f"{verdicts.count(v)} {v}" for v in (*STATUSES, "open") if v in verdicts]
-        return f"* Of {self.whose[origin]}, {len(keys)}: {', '.join(told)}."
-
-    def row(self, listed, row, page):
-        origin = listed["origin"]
-        claim = f"{listed['claim']} [{self.whose[origin]}]{{.origin .{origin}}}"
-        cells = [claim, "", "", "", "[open]{.open-claim}"]
-        if row is not None:
-            kind = row.status.replace(" ", "-")
-            found = " ".join([f"{row.measured}." if row.measured else "", row.statement]).strip()
-            found = found.replace("*", r"\*")
-            if row.why:
-                found += " *" + row.why.replace("*", r"\*") + "*"
-            cells[1:] = [
-                self.side(row.predicted, row.distance),
-                self.side(row.exact, row.exact_distance),
-                found,
-                f"[{row.status}]({page}){{.verdict .{kind}}}",
-            ]
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-    @staticmethod
-    def side(value, distance):
-        """A prediction, and where the finding lies, seen from it."""
-        if distance is None:
-            return value
-        apart = f"{distance:+.1f}".replace("-", "−")
-        return f"{value} [{apart} s.e.]{{.apart}}"
 
 
 class RuntimesTable(_Table):
@@ -200,6 +134,7 @@ class RecordsTable(_Table):
 
 TABLES = {
     "ledger-table": LedgerTable,
+    "tally-table": TallyTable,
     "runtimes-table": RuntimesTable,
     "step-cost-table": StepCostTable,
     "spectrum-table": SpectrumTable,

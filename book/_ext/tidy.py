@@ -17,7 +17,7 @@ _BEHIND = re.compile(r"[^\s\w(\[“‘/—–-][^\s/—–-]*[–-]?|[^\s/—–
 _BEFORE = re.compile(r"[(\[“‘]+$")
 _GROUPS = re.compile(r"(?<![\w.,])\d{5,}(?![\w]*[\d,])")
 _MINUS = re.compile(r"(?<![\w.)])-(?=[\d.]*\d)")
-_LABEL = re.compile(r"\beq-[a-z0-9]+(?:-[a-z0-9]+)+\b")
+_LABEL = re.compile(r"\(?\b(eq-[a-z0-9]+(?:-[a-z0-9]+)+)\b\)?")  # a number has brackets of its own
 
 
 def tidy(page, article) -> None:
@@ -51,9 +51,10 @@ def typeset_number(text: str) -> str:
 
     Example:
         >>> typeset_number("-0.5 of 1234 or 52000.25 ± 12")
-        '−0.5 of 1234 or 52,000.25 ± 12'
+        '−0.5 of 1234 or 52,000.25\xa0±\xa012'
     """
-    return _GROUPS.sub(lambda m: f"{int(m[0]):,}", _MINUS.sub("−", text))
+    text = _GROUPS.sub(lambda m: f"{int(m[0]):,}", _MINUS.sub("−", text))
+    return text.replace(" ± ", "\u00a0±\u00a0")
 
 
 def _number(place):
@@ -61,7 +62,9 @@ def _number(place):
     for text in place.find_all(string=True):
         if type(text) is NavigableString and (better := typeset_number(text)) != text:
             text.replace_with(better)
-    before = (place.parent if place.parent.name == "strong" else place).previous_sibling
+    while place.parent.name in ("strong", "a"):
+        place = place.parent
+    before = place.previous_sibling
     formula = next(iter(before.children), "") if getattr(before, "name", "") == "span" else ""
     if isinstance(formula, Verbatim) and re.search(r"[=≈<>≤≥∼∝]$", formula.words):
         before.insert_after("\u00a0")
@@ -123,7 +126,7 @@ def name_equations(soup, numbers: dict[str, str]) -> None:
     for pre in soup.find_all("pre"):
         code = next(iter(pre.children), None)
         if isinstance(code, Verbatim) and "eq-" in code:
-            better = _LABEL.sub(lambda m: numbers.get(m[0]) or m[0], code)
+            better = _LABEL.sub(lambda m: numbers.get(m[1]) or m[0], code)
             code.replace_with(Verbatim(better))
 
 

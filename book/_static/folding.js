@@ -43,16 +43,16 @@ document.addEventListener("DOMContentLoaded", function () {
     requestAnimationFrame(function () { root.style.overflowAnchor = ""; });
   }
 
-  /* Open whatever hides an element: its fold, or the solution that it is part of. */
-  function reveal(hash) {
-    var target = null;
-    try { target = document.getElementById(decodeURIComponent(hash.slice(1))); } catch (odd) { return null; }
+  /* Open whatever hides the target of an address: its fold, the solution or proof that it is part of. */
+  function reveal(hash, go) {
+    var target = null, opened = false;
+    try { target = document.getElementById(decodeURIComponent(hash.slice(1))); } catch (odd) { return; }
     for (var part = target; part && part.closest; part = part.parentElement) {
-      if (part.tagName === "DETAILS") { part.open = true; }
+      if (part.tagName === "DETAILS" && !part.open) { part.open = opened = true; }
       var hidden = part.classList.contains("toggle-hidden") && part.querySelector("button.toggle-button");
-      if (hidden) { hidden.click(); }
+      if (hidden) { hidden.click(); opened = true; }
     }
-    return target;
+    if (opened && go) { target.scrollIntoView(); }  /* else the browser is there, or where the reader was */
   }
 
   function follow(number) {
@@ -78,13 +78,12 @@ document.addEventListener("DOMContentLoaded", function () {
     if (link) { reveal(link.getAttribute("href")); }
     else if (number && !event.target.closest("a, summary, button") && !String(getSelection())) { follow(number); }
   });
-  window.addEventListener("hashchange", function () { reveal(location.hash); });
+  window.addEventListener("hashchange", function () { reveal(location.hash, true); });
   var waiting = false;
   document.addEventListener("toggle", function () {  /* what has just been opened may scroll */
     if (waiting || typeof markScrollers !== "function") { return; }
     waiting = true;
     requestAnimationFrame(function () { waiting = false; markScrollers(); });
   }, true);
-  var target = reveal(location.hash);
-  if (target) { target.scrollIntoView(); }
+  window.addEventListener("load", function () { reveal(location.hash, true); });
 });

@@ -72,9 +72,9 @@ def first_passage(
 
     Example:
         >>> from ddt_utils import catalog, noise
-        >>> well = catalog.quartic()
+        >>> well, white = catalog.quartic(), noise.WhiteNoise(0.25)
         >>> (x,) = well.variables
-        >>> result = first_passage(well, noise.WhiteNoise(0.25), start=-1, exit=x > 1,
+        >>> result = first_passage(well, white, start=-1, exit=x > 1,
         ...                        step=0.01, walkers=1000, seed=1)
         >>> result.escaped
         1000
@@ -115,9 +115,9 @@ def step_bias(problem: Problem, *, walkers: int, seed: int, device: str = "cpu")
 
     Example:
         >>> from ddt_utils import catalog, noise
-        >>> well = catalog.quartic()
+        >>> well, white = catalog.quartic(), noise.WhiteNoise(0.25)
         >>> (x,) = well.variables
-        >>> problem = Problem(well, noise.WhiteNoise(0.25), start=-1, exit=x > 1, step=0.1)
+        >>> problem = Problem(well, white, start=-1, exit=x > 1, step=0.1)
         >>> bias, stderr = step_bias(problem, walkers=1_000_000, seed=1)
         >>> # −0.031 by quadrature: dt² is not nothing
         >>> abs(bias + 0.036) < 4.4 * stderr < 0.02
@@ -181,6 +181,13 @@ def ensemble(
 
     Raises:
         ValueError: a bad argument, times out of order, or a walker that diverged.
+
+    Example:
+        >>> from ddt_utils import catalog, noise
+        >>> places = ensemble(catalog.quartic(), noise.WhiteNoise(0.25), start=-1,
+        ...                   step=0.01, times=[0.5, 1.0], walkers=1000, seed=1)
+        >>> places.shape
+        (2, 1000, 1)
     """
     walkers, seed = check_ensemble(walkers=walkers, seed=seed)
     times, step = np.atleast_1d(_checks.array("times", times)), check_step(step)

@@ -46,6 +46,14 @@ class Problem:
             two step lengths of an exit that is moved; numbers beyond single precision; a diffusion
             whose step is longer than one over the curvature at the start; in one dimension and
             without ``max_time``, an exit that no walker will reach.
+
+    Example:
+        >>> from ddt_utils import catalog, noise
+        >>> well, kick = catalog.quartic(), noise.WhiteNoise(0.25)
+        >>> (x,) = well.variables
+        >>> problem = Problem(well, kick, start=-1, exit=x > 1, step=0.1)
+        >>> problem.barrier_shift
+        True
     """
 
     landscape: Landscape

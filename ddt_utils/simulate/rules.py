@@ -36,6 +36,11 @@ class Batch:
         counts: one symbol per sample: how often it is in the minibatch.
         size: B, how many samples are drawn.
         replacement: may a sample be drawn twice?
+
+    Example:
+        >>> counts = sp.symbols("n_0:3", integer=True)
+        >>> Batch(counts, size=5, replacement=True).size
+        5
     """
 
     counts: tuple[sp.Symbol, ...]
@@ -64,6 +69,12 @@ class Step:
     Raises:
         ValueError: not one update for each state variable, not one initial value for each that is
             no coordinate, or a symbol that has two meanings.
+
+    Example:
+        >>> x, dt, xi = sp.symbols("x dt xi", real=True)
+        >>> step = Step((x,), (x - x * dt + sp.sqrt(dt) * xi,), normals=(xi,))
+        >>> step.update[0].subs(xi, 0)
+        -dt*x + x
     """
 
     state: tuple[sp.Symbol, ...]
@@ -143,6 +154,12 @@ def euler_maruyama(landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:
 
     Returns:
         The step.
+
+    Example:
+        >>> from ddt_utils import catalog, noise
+        >>> kick = noise.WhiteNoise(0.25)
+        >>> len(euler_maruyama(catalog.quartic(), kick, sp.Symbol("dt")).normals)
+        1
     """
     where, factor = noise.factor(landscape)
     xi = _fresh("xi", factor.shape[1])
@@ -240,6 +257,13 @@ def sgd(landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:
 
     Returns:
         The step.
+
+    Example:
+        >>> from ddt_utils import catalog, noise
+        >>> kick = noise.HessianNoise(learning_rate=0.1, batch_size=5)
+        >>> step = sgd(catalog.quartic(), kick, sp.Symbol("dt"))
+        >>> len(step.update)
+        1
     """
     if not isinstance(noise, MinibatchNoise):
         return replace(euler_maruyama(landscape, noise, dt), physical=True)
@@ -272,6 +296,12 @@ def momentum(beta: float, rule: Rule = sgd) -> Rule:
 
     Raises:
         ValueError: :math:`\beta` is not in [0, 1).
+
+    Example:
+        >>> from ddt_utils import catalog, noise
+        >>> heavy, kick = momentum(0.9, euler_maruyama), noise.WhiteNoise(0.25)
+        >>> len(heavy(catalog.quartic(), kick, sp.Symbol("dt")).state)
+        2
     """
     remedy = "it is the share of the velocity that is kept"
     _checks.number("beta, of momentum,", beta, least=0, below=1, remedy=remedy)

@@ -36,6 +36,16 @@ class EscapeStatistics(Estimates):
         sums: the sum of their steps, shape (2, bins); below 2⁶³ each.
         step: the time step dt.
         bias_correction: what was done about the time-step bias, in words.
+
+    Example:
+        >>> from ddt_utils import catalog, noise, simulate
+        >>> well = catalog.quartic()
+        >>> (x,) = well.variables
+        >>> kick = noise.WhiteNoise(0.25)
+        >>> problem = simulate.Problem(well, kick, start=-1, exit=x > 1, step=0.01)
+        >>> run = simulate.Run(problem, walkers=100, seed=1, keep=False)
+        >>> run.finish().result().walkers
+        100
     """
 
     escaped: int

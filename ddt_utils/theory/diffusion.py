@@ -62,6 +62,14 @@ def kramers_time(*, curvature_minimum, curvature_saddle, barrier, diffusion) -> 
 
     Returns:
         The time in units of t (learning rate times iterations).
+
+    Example:
+        >>> predicted = kramers_time(
+        ...     curvature_minimum=2, curvature_saddle=-1,
+        ...     barrier=0.25, diffusion=0.05,
+        ... )
+        >>> round(float(predicted), 1), predicted.source
+        (659.4, 'Kramers (1940), overdamped limit')
     """
     top = depth("curvature_saddle", curvature_saddle, "a flat-topped saddle has another formula")
     values = sizes(
@@ -100,6 +108,11 @@ def kramers_correction(landscape, *, minimum, saddle) -> float:
     Raises:
         ValueError: a point is not critical, is not of the kind it is called, or the landscape has
             no four derivatives there.
+
+    Example:
+        >>> from ddt_utils import catalog
+        >>> round(kramers_correction(catalog.quartic(), minimum=1, saddle=0), 9)
+        1.5
     """
     if getattr(landscape, "dimension", None) != 1:
         raise ValueError(
@@ -151,6 +164,15 @@ def eyring_kramers_time(*, hessian_minimum, hessian_saddle, barrier, diffusion) 
     Raises:
         ValueError: a matrix is not symmetric, not of matching shape, or not of the right index; a
             sign is wrong.
+
+    Example:
+        >>> predicted = eyring_kramers_time(
+        ...     hessian_minimum=[[2.0, 0.0], [0.0, 1.0]],
+        ...     hessian_saddle=[[-1.0, 0.0], [0.0, 4.0]],
+        ...     barrier=0.25, diffusion=0.05,
+        ... )
+        >>> round(float(predicted), 1)
+        1318.8
     """
     bottom = _eigenvalues("hessian_minimum", hessian_minimum)
     top = _eigenvalues("hessian_saddle", hessian_saddle)
@@ -212,6 +234,14 @@ def state_dependent_time(
 
     Returns:
         The time to the other valley, in units of t.
+
+    Example:
+        >>> predicted = state_dependent_time(
+        ...     curvature_minimum=2, curvature_saddle=1, exponent=5,
+        ...     diffusion_minimum=0.05, diffusion_saddle=0.1, convention="ito",
+        ... )
+        >>> round(float(predicted), 1)
+        932.5
     """
     top = depth("curvature_saddle", curvature_saddle, "a flat-topped saddle has another formula")
     values = sizes(

@@ -105,7 +105,8 @@ class Prediction:
     Example:
         >>> from ddt_utils.theory import kramers_time
         >>> p = kramers_time(
-        ...     curvature_minimum=2.0, curvature_saddle=1.0, barrier=0.25, diffusion=0.05
+        ...     curvature_minimum=2.0, curvature_saddle=1.0,
+        ...     barrier=0.25, diffusion=0.05,
         ... )
         >>> round(float(p), 2)
         659.38

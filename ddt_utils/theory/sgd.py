@@ -35,7 +35,7 @@ _FRACTION = Formula(
     slope="L'", change="D'", diffusion="D", place="x", start="a", end="b"
 )
 _STEP = Formula(
-    "R",
+    r"f_{\rm step}",
     sp.S.One,
     _names | _way,
     _eta / 4 * sp.Integral(_slope**2 * _change / _D**2, (_x, _a, _b)),
@@ -76,6 +76,14 @@ def sgd_escape_time(
 
     Returns:
         The time in units of t; divide by the learning rate for iterations.
+
+    Example:
+        >>> predicted = sgd_escape_time(
+        ...     curvature_minimum=2, curvature_saddle=1, barrier=0.5,
+        ...     learning_rate=0.1, batch_size=1, path_fraction=0.5,
+        ... )
+        >>> round(float(predicted.logarithm), 3)
+        9.338
     """
     values = _along_the_path(
         curvature_minimum, curvature_saddle, barrier, learning_rate, batch_size
@@ -123,6 +131,14 @@ def path_fraction(
         ValueError: a sign is wrong, something is no finite real number, or the two curvatures are
             of equal size, where every s will do.
         OverflowError: s is beyond the range of floats.
+
+    Example:
+        >>> share = path_fraction(
+        ...     exponent=6.0, curvature_minimum=2, curvature_saddle=1, barrier=0.5,
+        ...     learning_rate=0.1, batch_size=1,
+        ... )
+        >>> round(float(share), 3)
+        0.8
     """
     values = _along_the_path(
         curvature_minimum, curvature_saddle, barrier, learning_rate, batch_size
@@ -150,7 +166,9 @@ def step_factor(landscape, noise, *, learning_rate, start, end) -> float:
     At a fixed batch size and a covariance that is smooth and positive on the way, the mean escape
     time of SGD with Gaussian noise over that of its Ito diffusion tends, as :math:`\eta \to 0`, to
 
-    .. math:: R = \exp\left(\frac{\eta \int\limits_{a}^{b} \frac{D' L'^{2}}{D^{2}}\, dx}{4}\right)
+    .. math::
+        f_{\rm step} =
+        \exp\left(\frac{\eta \int\limits_{a}^{b} \frac{D' L'^{2}}{D^{2}}\, dx}{4}\right)
 
     With D = ηC/2B it is :math:`\exp\left(\frac B2 \int_a^b L'^2 C'/C^2\,dx\right)`, which does
     not depend on η. It is one for constant noise and tends to one as B → 0. *Where the theory
@@ -165,11 +183,19 @@ def step_factor(landscape, noise, *, learning_rate, start, end) -> float:
         end: the saddle b, on either side of a.
 
     Returns:
-        R, a pure number.
+        The factor, a pure number.
 
     Raises:
         ValueError: not one dimension, a number is none, D is not positive and smooth on the way.
         ArithmeticError: the integral does not settle, as where D nearly vanishes.
+
+    Example:
+        >>> from ddt_utils import catalog, noise
+        >>> well = catalog.quartic()
+        >>> (x,) = well.variables
+        >>> kick = noise.StateDependentNoise((1 + 8 * x**2) / 4)
+        >>> round(step_factor(well, kick, learning_rate=0.5, start=-1, end=0), 3)
+        0.968
     """
     from scipy.integrate import quad
 

@@ -24,6 +24,10 @@ def occupation(escape_times) -> np.ndarray:
 
     Raises:
         ValueError: fewer than two valleys, or a time that is no positive number.
+
+    Example:
+        >>> occupation([3.0, 1.0])
+        array([0.75, 0.25])
     """
     if isinstance(escape_times, (str, bytes, Prediction)) or not np.iterable(escape_times):
         raise ValueError(

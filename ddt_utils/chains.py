@@ -1,0 +1,291 @@
+r"""Exact chains: discrete walkers whose step is Gaussian once something hidden is drawn.
+
+A walker on a line draws first which of several things happens, outcome i with probability
+:math:`w_i` (a minibatch, a label, a feature), and then takes a Gaussian step,
+
+.. math:: y = \mu_i(x) + s_i(x)\,\xi, \qquad \xi\sim\mathcal N(0,1).
+
+With :math:`p(y|x) = \sum_i w_i\,\mathcal N(y;\mu_i,s_i^2)` the mean number of steps N to leave
+(l, u) and the resting density P solve
+
+.. math:: N(x) = 1 + \int_l^u p(y|x)\,N(y)\,dy, \qquad P(y) = \int p(y|x)\,P(x)\,dx .
+
+Both are solved at Gauss–Legendre nodes (Nyström's method), by an elimination that never subtracts
+(``_elimination``), so that a wait of :math:`e^{40}` steps keeps its digits. An outcome
+without width, as a minibatch of given samples is, is interpolated linearly between nodes: its
+errors fall slowly, and ``rtol`` says how far. Every result is computed again on finer panels and,
+on a side without an absorbing end, in a wider box.
+
+:mod:`ddt_utils.discrete` is the case of one outcome, whose mean and width follow a loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations, combinations_with_replacement
+from math import comb, factorial, prod
+
+import numpy as np
+import sympy as sp
+
+from ddt_utils import _checks
+from ddt_utils._diffusion import expression
+from ddt_utils._elimination import eliminated
+from ddt_utils._landing import MOST, cut
+from ddt_utils._walk import normal
+
+_FINER = (1.0, 1.5, 2.2, 3.3)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What may happen in a step: with what probability, and where the walker then lands.
+
+    Args:
+        weight: its probability.
+        mean: where the step ends on average, a formula in the chain's variable.
+        width: the standard deviation of where it ends, a formula; zero if there is none.
+
+    Raises:
+        ValueError: a weight that is not positive, or what is no formula.
+    """
+
+    weight: float
+    mean: sp.Expr
+    width: sp.Expr = sp.Integer(0)
+
+    def __post_init__(self):
+        """Check."""
+        _checks.number("weight", self.weight, above=0)
+        for name in ("mean", "width"):
+            object.__setattr__(self, name, expression(name, getattr(self, name)))
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A discrete walker on a line, given by what may happen in a step.
+
+    Args:
+        outcomes: their weights sum to one.
+        variable: the symbol that stands for the place.
+        box: (low, high): where walkers are followed on a side without an absorbing end; what is
+            beyond is put back on the edge, and a wider box must give the same.
+
+    Raises:
+        ValueError: weights that do not sum to one, symbols other than the variable, an empty box.
+
+    Example:
+        SGD on a parabola with labels drawn anew, ±1 with equal odds, and Gaussian noise.
+
+        >>> x = sp.Symbol("x", real=True)
+        >>> sides = [Outcome(0.5, 0.9 * x + 0.1 * label, 0.05) for label in (-1, 1)]
+        >>> chain = Chain(sides, x, box=(-2, 2))
+        >>> round(chain.mean_steps(start=0, upper=1), 1)
+        156210.5
+    """
+
+    outcomes: Sequence[Outcome]
+    variable: sp.Symbol
+    box: tuple[float, float]
+
+    def __post_init__(self):
+        """Check."""
+        object.__setattr__(self, "outcomes", tuple(self.outcomes))
+        total = sum(outcome.weight for outcome in self.outcomes)
+        if not abs(total - 1) < 1e-9:
+            raise ValueError(f"the weights of all outcomes must sum to 1, got {total}; divide them")
+        used = {s for o in self.outcomes for s in (o.mean + o.width).free_symbols}
+        if used - {self.variable}:
+            raise ValueError(
+                f"an outcome may use only {self.variable}, got also {used - {self.variable}}; "
+                "give numbers for the others, or their values as outcomes of their own"
+            )
+        low, high = (float(_checks.number("a side of the box", side)) for side in self.box)
+        if not low < high:
+            raise ValueError(f"the box must have low < high, got {self.box}")
+        object.__setattr__(self, "box", (low, high))
+
+    def mean_steps(self, *, start, lower=None, upper=None, rtol=1e-8) -> float:
+        """The mean number of steps until the walker is first seen at or beyond an end.
+
+        Args:
+            start: where it begins, between the ends.
+            lower: absorbing end on the left, or None.
+            upper: absorbing end on the right, or None.
+            rtol: relative difference between two refinements that is accepted.
+
+        Returns:
+            The mean number; times the learning rate it is a time.
+
+        Raises:
+            ValueError: no absorbing end, or a start outside.
+            ArithmeticError: two refinements never agreed.
+        """
+        start = float(_checks.number("start", start))
+        low, high = self._ends(lower, upper, start)
+
+        def steps(grid):
+            solved = eliminated(grid.matrix(grid.nodes), grid.leak(grid.nodes))
+            known = solved.times(np.ones(grid.nodes.size))
+            return 1 + grid.matrix(np.array([start]))[0] @ known
+
+        return float(self._settled(steps, low, high, rtol))
+
+    def decay_rate(self, *, lower=None, upper=None, rtol=1e-8) -> float:
+        """The rate at which walkers that are still inside are lost, per step, after a long time.
+
+        Args:
+            lower: absorbing end on the left, or None.
+            upper: absorbing end on the right, or None.
+            rtol: as in :meth:`mean_steps`.
+
+        Returns:
+            One minus the largest eigenvalue of the step without those that it absorbs.
+
+        Raises:
+            ValueError: no absorbing end.
+            ArithmeticError: two refinements never agreed, or two valleys lose walkers equally
+                slowly.
+        """
+        low, high = self._ends(lower, upper, None)
+
+        def rate(grid):
+            solved = eliminated(grid.matrix(grid.nodes), grid.leak(grid.nodes))
+            shape, before = np.ones(grid.nodes.size), np.inf
+            for _ in range(500):  # the slowest is what is left after many steps backwards
+                times = solved.times(shape)
+                found, shape = 1 / times.max(), times / times.max()
+                if abs(found - before) <= rtol / 10 * found:
+                    return found
+                before = found
+            raise ArithmeticError(
+                "one decay must be slower than all others, but after 500 iterations none was; "
+                "put an absorbing end between the two valleys"
+            )
+
+        return float(self._settled(rate, low, high, rtol))
+
+    def resting_density(self, x, *, rtol=1e-7) -> np.ndarray:
+        """The density in which walkers come to rest, normalised.
+
+        Args:
+            x: where it is wanted, any shape. Every outcome needs a width: without one there is no
+                density.
+            rtol: difference of two refinements, relative to the largest value that is asked for.
+
+        Returns:
+            Densities, the shape of ``x``, per unit of x.
+
+        Raises:
+            ValueError: an outcome without width.
+            ArithmeticError: two refinements never agreed.
+        """
+        x = _checks.array("x", x)
+        if any(outcome.width == 0 for outcome in self.outcomes):
+            raise ValueError(
+                "every outcome needs a width for a density, got one without; give it a small one"
+            )
+
+        def density(grid):
+            shares = eliminated(grid.matrix(grid.nodes), np.zeros(grid.nodes.size)).resting()
+            found = np.zeros(x.size)
+            for weight, mean, width in grid.outcomes(grid.nodes):
+                found += weight * (normal(x.ravel()[:, None], mean, width) @ shares)
+            return found
+
+        found = self._settled(density, None, None, rtol)
+        return found.reshape(x.shape)
+
+    def _ends(self, lower, upper, start):
+        if lower is None and upper is None:
+            raise ValueError(
+                "a first passage needs an absorbing end, got lower=None and upper=None; "
+                "give the point at which the walker counts as escaped"
+            )
+        low = None if lower is None else float(_checks.number("lower", lower))
+        high = None if upper is None else float(_checks.number("upper", upper))
+        inside = (-np.inf if low is None else low), (np.inf if high is None else high)
+        if start is not None and not inside[0] < start < inside[1]:
+            raise ValueError(f"start must lie inside {inside}, got {start:g}")
+        return low, high
+
+    def _settled(self, quantity, lower, upper, rtol):
+        """The quantity on finer panels and in wider boxes, until two agree."""
+        rtol, before = _checks.number("rtol", rtol, above=0), None
+        apart = np.inf
+        for level, finer in enumerate(_FINER):
+            grid = cut(self, lower, upper, finer, wider=0.15 * level)
+            if grid is None:
+                break
+            found = quantity(grid)
+            if before is not None:
+                apart = np.max(np.abs(found - before)) / np.max(np.abs(found))
+                if apart <= rtol:
+                    return found
+            before = found
+        raise ArithmeticError(
+            f"two refinements must agree to rtol = {rtol:g}, but differ by {apart:.2g} (at most "
+            f"{MOST} nodes); is the walker held in the box, are the widths not too small beside "
+            "it? outcomes without width need a larger rtol"
+        )
+
+
+def of(landscape, noise, *, step, box=None) -> Chain:
+    """The chain of SGD with Gaussian noise, as in :mod:`ddt_utils.discrete`.
+
+    Args:
+        landscape: one-dimensional.
+        noise: gives D(x).
+        step: dt; for SGD the learning rate.
+        box: as of :class:`Chain`; None: that of the landscape.
+
+    Returns:
+        A chain of one outcome: mean x − L′ dt, width √(2 D dt).
+
+    Raises:
+        ValueError: more than one dimension, or a step that is not positive.
+    """
+    step = _checks.number("step", step, above=0)
+    if landscape.dimension != 1:
+        raise ValueError(f"a chain is on a line, {landscape.name} has {landscape.dimension}")
+    (x,), d = landscape.variables, noise.diffusion_matrix(landscape)[0]
+    mean = x - step * landscape.gradient_expression[0]
+    return Chain([Outcome(1.0, mean, sp.sqrt(2 * step * d))], x, box or landscape.box[0])
+
+
+def minibatches(losses, variable, *, learning_rate, batch_size, box, replacement=True) -> Chain:
+    r"""The chain of SGD with real minibatches of a few samples: every batch is an outcome.
+
+    Args:
+        losses: one formula per sample, in ``variable``, shape (m,).
+        variable: the symbol.
+        learning_rate: η.
+        batch_size: B.
+        box: as of :class:`Chain`.
+        replacement: whether a sample may be drawn twice.
+
+    Returns:
+        A chain of :math:`\binom{m+B-1}{B}` outcomes without width, or :math:`\binom mB` without
+        replacement.
+
+    Raises:
+        ValueError: more than 3000 batches, or a batch larger than the data without replacement.
+    """
+    eta = _checks.number("learning_rate", learning_rate, above=0)
+    size, m = _checks.whole("batch_size", batch_size, least=1), len(losses)
+    many = comb(m + size - 1, size) if replacement else comb(m, size)
+    if not 0 < many <= 3000:
+        raise ValueError(
+            f"the batches must be 1 to 3000, got {many} of {size} from {m} samples; "
+            "take fewer samples or simulate"
+        )
+    slopes = [sp.diff(expression("a sample loss", loss), variable) for loss in losses]
+    draw = combinations_with_replacement if replacement else combinations
+    outcomes = []
+    for batch in draw(range(m), size):
+        counts = [batch.count(i) for i in set(batch)]
+        ways = factorial(size) / prod(map(factorial, counts)) / m**size if replacement else 1 / many
+        mean = variable - eta * sum(slopes[i] for i in batch) / size
+        outcomes.append(Outcome(ways, mean))
+    return Chain(outcomes, variable, box)
