@@ -38,8 +38,8 @@ class Cumulants(Tilted):
         >>> from ddt_utils.action import Cumulants, jump_action, least_action
         >>> theta, q = sp.symbols("theta q", real=True)
         >>> inside = 1 + 2 * q * theta - q**2 / 4  # σ = 1/2
-        >>> process = Cumulants(-sp.log(inside) / 2, (theta,), (q,), learning_rate=0.1,
-        ...                     batch_size=1, tails=inside)
+        >>> process = Cumulants(-sp.log(inside) / 2, (theta,), (q,),
+        ...                     learning_rate=0.1, batch_size=1, tails=inside)
         >>> round(least_action(process, [0], [0.75]).value, 6)  # θ²/σ²/η
         22.5
         >>> round(jump_action(process, [0], [0.75]).value, 2)

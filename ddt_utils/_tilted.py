@@ -82,8 +82,9 @@ class SampleGradients(Tilted):
         >>> def gradients(points):  # two losses, (θ ± 1)²/2
         ...     return points[:, None] + np.array([[1.0], [-1.0]])
         >>> for gaussian in (False, True):
-        ...     process = SampleGradients(gradients, 1, learning_rate=0.1, batch_size=2,
-        ...                               gaussian=gaussian)
+        ...     process = SampleGradients(
+        ...         gradients, 1, learning_rate=0.1, batch_size=2,
+        ...         gaussian=gaussian)
         ...     print(round(least_action(process, [0], [0.5]).value, 4))
         5.4969
         5.0

@@ -70,6 +70,13 @@ class LeastAction:
         momenta: p on each link, shape (links, n).
         hamiltonian: H(θ, p) at the inner points with the mean p of both links, in units of 1/t;
             it falls as the square of the links' length. Shape (links − 1,), of a jump one less.
+
+    Example:
+        >>> from ddt_utils import catalog, noise
+        >>> process = Diffusion(catalog.quartic(), noise.WhiteNoise(0.05))
+        >>> found = least_action(process, [-1], [0], links=8)
+        >>> round(found.value, 6), found.points.shape, found.costs.shape
+        (5.0, (33, 1), (32,))
     """
 
     value: float
@@ -158,8 +165,8 @@ def jump_action(process: Cumulants, start, end, *, links: int = 32) -> LeastActi
         >>> import sympy as sp
         >>> theta, q = sp.symbols("theta q", real=True)
         >>> inside = 1 + 2 * q * theta - q**2
-        >>> process = Cumulants(-sp.log(inside) / 2, (theta,), (q,), learning_rate=1,
-        ...                     batch_size=1, tails=inside)
+        >>> process = Cumulants(-sp.log(inside) / 2, (theta,), (q,),
+        ...                     learning_rate=1, batch_size=1, tails=inside)
         >>> found = jump_action(process, [0], [2])
         >>> round(found.value, 4), found.points[-2:].round(3).tolist()
         (1.7847, [[-0.412], [2.0]])

@@ -9,7 +9,7 @@ from scipy.linalg import solve_continuous_lyapunov
 from scipy.optimize import brentq, minimize_scalar
 from scipy.special import ndtr
 
-from ddt_utils import catalog, critical, generator, paths
+from ddt_utils import catalog, chains, critical, generator, paths
 from ddt_utils.action import (
     Cumulants,
     Diffusion,
@@ -334,16 +334,40 @@ def waiting_time(sigma, eta, end, nodes=240):
     ]
 
 
-@pytest.mark.parametrize("end, warm, least", [(0.4, 10, 20), (0.9, 5, 12)])
-def test_an_exact_chain_s_waiting_times_grow_with_the_climb_or_the_jump(end, warm, least):
-    """Slope of ln τ in 1/η; the diffusion's would be 0.41 and 1.01, a climb all the way 3.24."""
-    wanted = jump_action(regression(0.5, 1, 1), [0], [end]).value
-    assert wanted == pytest.approx({0.4: 0.64, 0.9: 1.6477}[end], rel=1e-4)
-    cold = 1 / np.linspace(warm, least, 5)
-    times = [np.log(waiting_time(0.5, eta, end)) for eta in cold]
+def slope_in_cold(cold, steps):
+    """Slope of the logarithm in 1/η, with powers of η and one in front; with one term less."""
     powers = np.stack([1 / cold, cold**0, np.log(cold), cold])
-    found, short = ((np.linalg.pinv(powers[:n].T) @ times)[0] for n in (4, 3))
-    assert abs(found - wanted) < 0.04 * wanted and abs(found - short) < 0.04 * wanted
+    return ((np.linalg.pinv(powers[:n].T) @ np.log(steps))[0] for n in (4, 3))
+
+
+def test_an_exact_chain_s_waiting_times_grow_with_the_jump():
+    """The diffusion's slope would be 1.01, that of a climb all the way 3.24."""
+    wanted = jump_action(regression(0.5, 1, 1), [0], [0.9]).value
+    assert wanted == pytest.approx(1.6477, rel=1e-4)
+    cold = 1 / np.linspace(5, 12, 5)
+    found, short = slope_in_cold(cold, [waiting_time(0.5, eta, 0.9) for eta in cold])
+    assert abs(found - wanted) < 0.03 * wanted and abs(found - short) < 0.03 * wanted
+
+
+def test_an_exact_chain_s_waiting_times_grow_with_the_action_of_skewed_labels():
+    """The mean of labels, drawn with Gaussian noise of width 0.5 on each gradient, B = 1."""
+    cumulant = sp.log(sum(sp.exp(Q * sp.Float(v)) for v in VALUES) / 5) - Q * THETA + 0.125 * Q**2
+    process = Cumulants(cumulant, (THETA,), (Q,), learning_rate=1, batch_size=1)
+    wanted = least_action(process, [0], [0.8])
+    exact = quad(lambda t: brentq(lambda q: root_of(q, t), 1e-9, 60), 1e-9, 0.8, epsabs=1e-10)[0]
+    assert wanted.value == pytest.approx(exact, rel=1e-6)
+    gauss = 0.64 / (VALUES.var() + 0.25)
+    cold, steps = 1 / np.linspace(6, 18, 5), []
+    for eta in cold:
+        outcomes = [chains.Outcome(0.2, x - eta * (x - sp.Float(v)), 0.5 * eta) for v in VALUES]
+        steps.append(chains.Chain(outcomes, x, (-2.5, 2)).mean_steps(start=0, upper=0.8, rtol=1e-6))
+    found, short = slope_in_cold(cold, steps)
+    assert abs(found - wanted.value) < 3 * abs(found - short) < 0.06 * wanted.value
+    assert wanted.value > 1.1 * gauss
+
+
+def root_of(q, t):
+    return np.log(np.mean(np.exp(q * VALUES))) - q * t + 0.125 * q**2
 
 
 # --- what is refused -----------------------------------------------------------------------------

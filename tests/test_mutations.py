@@ -308,6 +308,24 @@ MISTAKES = {
         "1 / many",
         "test_chains.py::test_minibatches_are_their_own_walk",
     ),
+    "an action of twice what the noise charges": (
+        "_drift.py",
+        "np.sum(against * steps, axis=1)) / 2",
+        "np.sum(against * steps, axis=1))",
+        "test_action.py::test_on_a_line_it_is_the_integral_of_the_slope_over_d",
+    ),
+    "a curve that does not feel how its price changes across": (
+        "_curve.py",
+        "momenta[:-1] - momenta[1:] + (pulls[:-1] + pulls[1:]) / 2",
+        "momenta[:-1] - momenta[1:] - (pulls[:-1] + pulls[1:]) / 2",
+        "test_action.py::test_independent_directions_add",
+    ),
+    "minibatches of one sample, whatever B": (
+        "_tilted.py",
+        "return self.batch_size / self.learning_rate",
+        "return 1 / self.learning_rate",
+        "test_action.py::test_in_one_dimension_it_is_the_integral_of_the_root[True-3]",
+    ),
 }
 
 WITNESS = """
