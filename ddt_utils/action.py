@@ -116,12 +116,13 @@ def least_action(process, start, end, *, through=None, links: int = 32) -> Least
         ArithmeticError: the curve did not come to rest, or no draw steps the way that it has to go.
 
     Example:
-        A rotating bowl: S is half of :math:`x\cdot\Sigma^{-1}x`, here with Σ = D/k.
+        A rotating bowl: S is half of :math:`x\cdot\Sigma^{-1}x`, here with Σ = D/2.
 
         >>> import sympy as sp
         >>> from ddt_utils import landscape, noise
         >>> x, y = sp.symbols("x y", real=True)
-        >>> bowl = landscape.Landscape(x**2 + y**2, (x, y), name="bowl", box=((-2, 2),) * 2)
+        >>> bowl = landscape.Landscape(
+        ...     x**2 + y**2, (x, y), name="bowl", box=((-2, 2),) * 2)
         >>> drift = (-2 * x + y / 2, -2 * y - x / 2)
         >>> process = Diffusion(bowl, noise.WhiteNoise(0.1), drift=drift)
         >>> round(least_action(process, [0, 0], [1, 0]).value, 2)
