@@ -49,6 +49,11 @@ class Outcome:
 
     Raises:
         ValueError: a weight that is not positive, or what is no formula.
+
+    Example:
+        >>> x = sp.Symbol("x", real=True)
+        >>> Outcome(0.25, x / 2, 0.1).mean
+        x/2
     """
 
     weight: float
@@ -79,7 +84,7 @@ class Chain:
         SGD on a parabola with labels drawn anew, ±1 with equal odds, and Gaussian noise.
 
         >>> x = sp.Symbol("x", real=True)
-        >>> sides = [Outcome(0.5, 0.9 * x + 0.1 * label, 0.05) for label in (-1, 1)]
+        >>> sides = [Outcome(0.5, 0.9 * x + 0.1 * s, 0.05) for s in (-1, 1)]
         >>> chain = Chain(sides, x, box=(-2, 2))
         >>> round(chain.mean_steps(start=0, upper=1), 1)
         156210.5
@@ -121,6 +126,12 @@ class Chain:
         Raises:
             ValueError: no absorbing end, or a start outside.
             ArithmeticError: two refinements never agreed.
+
+        Example:
+            >>> x = sp.Symbol("x", real=True)
+            >>> chain = Chain([Outcome(1, 0.5 * x, 0.3)], x, box=(-2, 2))
+            >>> round(chain.mean_steps(start=0, lower=-1, upper=1), 1)
+            278.6
         """
         start = float(_checks.number("start", start))
         low, high = self._ends(lower, upper, start)
@@ -147,6 +158,12 @@ class Chain:
             ValueError: no absorbing end.
             ArithmeticError: two refinements never agreed, or two valleys lose walkers equally
                 slowly.
+
+        Example:
+            >>> x = sp.Symbol("x", real=True)
+            >>> chain = Chain([Outcome(1, 0.5 * x, 0.3)], x, box=(-2, 2))
+            >>> round(1 / chain.decay_rate(lower=-1, upper=1), 1)
+            277.6
         """
         low, high = self._ends(lower, upper, None)
 
@@ -180,6 +197,14 @@ class Chain:
         Raises:
             ValueError: an outcome without width.
             ArithmeticError: two refinements never agreed.
+
+        Example:
+            The variance at rest is 0.09 / (1 − 0.25) = 0.12.
+
+            >>> x = sp.Symbol("x", real=True)
+            >>> chain = Chain([Outcome(1, 0.5 * x, 0.3)], x, box=(-4, 4))
+            >>> float(chain.resting_density([0])[0].round(6))
+            1.151647
         """
         x = _checks.array("x", x)
         if any(outcome.width == 0 for outcome in self.outcomes):
@@ -245,6 +270,12 @@ def of(landscape, noise, *, step, box=None) -> Chain:
 
     Raises:
         ValueError: more than one dimension, or a step that is not positive.
+
+    Example:
+        >>> from ddt_utils import catalog, noise
+        >>> chain = of(catalog.quartic(), noise.WhiteNoise(0.125), step=0.1)
+        >>> round(0.1 * chain.mean_steps(start=-1, upper=0), 3)
+        21.421
     """
     step = _checks.number("step", step, above=0)
     if landscape.dimension != 1:
@@ -271,6 +302,13 @@ def minibatches(losses, variable, *, learning_rate, batch_size, box, replacement
 
     Raises:
         ValueError: more than 3000 batches, or a batch larger than the data without replacement.
+
+    Example:
+        >>> x = sp.Symbol("x", real=True)
+        >>> losses = [(x - c) ** 2 / 2 for c in (-1, 0, 3)]
+        >>> chain = minibatches(losses, x, learning_rate=1, batch_size=2, box=(-2, 4))
+        >>> round(chain.mean_steps(start=0.1, upper=2, rtol=1e-6), 6)
+        9.0
     """
     eta = _checks.number("learning_rate", learning_rate, above=0)
     size, m = _checks.whole("batch_size", batch_size, least=1), len(losses)

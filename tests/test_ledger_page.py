@@ -1,4 +1,4 @@
-"""The ledger and the search page in a browser: choosing claims, addresses, sections found."""
+"""The ledger, the search page and the cheat sheet as a reader uses them, in a browser."""
 
 import os
 import re
@@ -114,3 +114,9 @@ def test_a_search_shows_sections_with_the_words_around(opened, query, target):
     assert target in links.first.get_attribute("href")
     assert any("#" in link.get_attribute("href") for link in links.all())
     assert page.locator("#search-results mark").count() > 3
+
+
+def test_the_cheat_sheet_is_one_page_of_paper(opened):
+    edges = dict.fromkeys(("top", "bottom", "left", "right"), "12mm")
+    data = opened("book/cheat-sheet.html").pdf(format="A4", margin=edges)
+    assert len(re.findall(rb"/Type /Page\b", data)) == 1

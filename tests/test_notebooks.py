@@ -146,3 +146,19 @@ def test_texts_are_chapters_or_plain_pages():
     for path in notebooks.BOOK.rglob("*.ipynb"):
         assert path.with_suffix(".md") in CHAPTERS
         assert jupytext.read(path.with_suffix(".md")).cells
+
+
+def test_a_chapter_has_at_most_four_thousand_words_and_opens_with_its_result():
+    """Without code, captions and formulas; a chapter is one sitting."""
+    long_, closed = {}, []
+    for chapter in CHAPTERS:
+        text = re.sub(r"\A---.*?\n---\n", "", chapter.read_text(encoding="utf-8"), flags=re.S)
+        text = re.sub(r"```\{code-cell\}.*?\n```|\$\$.*?\$\$(?: \([\w-]+\))?", "", text, flags=re.S)
+        text = re.sub(r"\$[^$]*\$", "x", text)
+        text = re.sub(r"(?m)^(?::{3,}|`{3,}).*$|^:\w+:.*$", "", text)
+        if len(text.split()) > 4000:
+            long_[chapter.stem] = len(text.split())
+        if ":::{result}" not in chapter.read_text(encoding="utf-8"):
+            closed.append(chapter.stem)
+    assert not long_
+    assert not closed

@@ -58,6 +58,7 @@ def test_a_figure_that_the_page_does_not_have_is_refused():
         ("<p>" + "word " * 660 + "</p><details>" + "more " * 900 + "</details>", 3),
         ("<p>" + "word " * 440 + "</p>" + '<div class="math">x y z</div>' * 15, 4),
         ("<p>" + "word " * 440 + "</p>" + "<figure></figure>" * 9, 5),
+        ("<p>" + "word " * 660 + '</p><div class="exercise">' + "more " * 900 + "</div>", 3),
         ("<p>a</p>", 1),
     ],
 )

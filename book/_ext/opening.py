@@ -16,7 +16,7 @@ from verbatim import Verbatim
 
 WORDS, FORMULA, FIGURE = 220, 8, 20  # words a minute; seconds for a displayed formula, a figure
 _UNREAD = {"pre", "code", "script", "style", "svg", "nav", "details", "aside"}
-_UNREAD_KINDS = {"headerlink", "solution", "cell_input"}
+_UNREAD_KINDS = {"headerlink", "exercise", "solution", "cell_input"}
 _TOLD = re.compile(r'<span class="minutes-of">([^<]*)</span>')
 
 
@@ -89,7 +89,7 @@ def _again(page, drawing, label):
 
 
 def minutes(article) -> int:
-    """How long a page takes to read: its words, formulas and figures, without its code.
+    """How long a page takes to read: words, formulas and figures; no code, no exercises.
 
     Args:
         article: the soup of the text of a page; left as it is.
