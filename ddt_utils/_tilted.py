@@ -161,7 +161,8 @@ def minibatches(landscape: Landscape, noise: MinibatchNoise) -> SampleGradients:
         >>> from ddt_utils.action import Diffusion, least_action, minibatches
         >>> x = sp.Symbol("x", real=True)
         >>> losses = tuple((x - y)**2 / 2 for y in (-2, 0.5, 0.5, 0.5, 0.5))
-        >>> bowl = landscape.Landscape(sum(losses) / 5, (x,), name="mean", box=((-3, 3),))
+        >>> bowl = landscape.Landscape(
+        ...     sum(losses) / 5, (x,), name="mean", box=((-3, 3),))
         >>> drawn = noise.MinibatchNoise(losses, learning_rate=0.05, batch_size=1)
         >>> for process in (minibatches(bowl, drawn), Diffusion(bowl, drawn)):
         ...     print(round(least_action(process, [0], [0.35]).value, 4))

@@ -307,6 +307,22 @@ def test_a_gaussian_regression_climbs_near_and_jumps_far(end, jumps):
         assert jump.points[-2] == pytest.approx([by_hand.x], abs=1e-4) and by_hand.x < -0.1
 
 
+def test_in_the_plane_the_step_leaves_from_the_other_side_too():
+    """Two features, E exp(-q·g) by a determinant; any direction costs the same."""
+    place, tilt = sp.symbols("t:2", real=True), sp.symbols("q:2", real=True)
+    t, q = sp.Matrix(place), sp.Matrix(tilt)
+    inside = sp.expand((sp.eye(2) + q * t.T + t * q.T - q * q.T / 4).det())
+    process = Cumulants(
+        -sp.log(inside) / 2, place, tilt, learning_rate=0.2, batch_size=3, tails=inside
+    )
+    way = np.array([np.cos(0.7), np.sin(0.7)])
+    found, by_hand = jump_action(process, [0, 0], 0.75 * way, links=8), jump_by_hand(0.5, 0.75)
+    assert found.value == pytest.approx(15 * by_hand.fun, rel=1e-5)
+    np.testing.assert_allclose(found.points[-2], by_hand.x * way, atol=2e-3)
+    climb = least_action(process, [0, 0], 0.75 * way, links=8)
+    assert climb.value == pytest.approx(15 * 0.75**2 / 0.25, rel=1e-6)
+
+
 def waiting_time(sigma, eta, end, nodes=240):
     """Mean number of steps of θ ← θ − η ξ(θ ξ − σ ζ) from 0 until |θ| ≥ end: the exact chain.
 
