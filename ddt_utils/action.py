@@ -108,7 +108,7 @@ def least_action(process, start, end, *, through=None, links: int = 32) -> Least
         links: of the coarsest chain.
 
     Returns:
-        The curve, with S for the noise as given: :math:`\ln\tau\approx S`.
+        The curve, with S for the noise as given, so that :math:`\ln\tau\approx S`.
 
     Raises:
         ValueError: an argument of another shape, start and end the same, or D not positive

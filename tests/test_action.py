@@ -53,7 +53,7 @@ def test_even_noise_costs_the_barrier_along_the_path_of_lowest_loss():
     lowest = paths.minimum_energy_path(well, start, other).points
     away = np.linalg.norm(found.points[:, None] - lowest, axis=2).min(axis=1)
     assert away.max() < 0.02
-    whole = least_action(Diffusion(well, WhiteNoise(0.07)), start, other, links=48)
+    whole = least_action(Diffusion(well, WhiteNoise(0.07)), start, other, links=24)
     assert whole.value == pytest.approx(barrier / 0.07, rel=1e-4)  # downhill is free
 
 
@@ -139,7 +139,7 @@ def test_uneven_noise_bends_the_path_as_the_chapter_on_saddles_found():
     for angle in (0, 60, 90):
         well, mean = gorge(angle), 0.05
         noise = StateDependentNoise((sp.Float(1.5 * mean), sp.Float(0.5 * mean)))
-        found = least_action(Diffusion(well, noise), *points_of(well))
+        found = least_action(Diffusion(well, noise), *points_of(well), links=24)
         exponents.append(found.value * mean / 0.25)
     assert exponents == pytest.approx([2 / 3, 1.4249, 2], abs=1e-4)
 
@@ -236,14 +236,14 @@ def test_where_noise_is_much_larger_than_the_slope_it_is_the_diffusion():
         plane, losses = plane_of(values, 0.5 * values)
         drawn = MinibatchNoise(losses, 0.3, 2)
         process = minibatches(plane, drawn)
-        gauss = least_action(Diffusion(plane, drawn), [0, 0], [0.3, -0.2])
+        gauss = least_action(Diffusion(plane, drawn), [0, 0], [0.3, -0.2], links=12)
         again = SampleGradients(
             process.gradients, 2, learning_rate=0.3, batch_size=2, gaussian=True
         )
-        assert least_action(again, [0, 0], [0.3, -0.2]).value == pytest.approx(
+        assert least_action(again, [0, 0], [0.3, -0.2], links=12).value == pytest.approx(
             gauss.value, rel=1e-7
         )
-        rest.append(least_action(process, [0, 0], [0.3, -0.2]).value / gauss.value - 1)
+        rest.append(least_action(process, [0, 0], [0.3, -0.2], links=12).value / gauss.value - 1)
     assert abs(rest[0]) > 1e-3
     assert rest[0] / rest[1] == pytest.approx(4, rel=0.1)
 
