@@ -8,7 +8,9 @@ A walker on a line draws first which of several things happens, outcome i with p
 With :math:`p(y|x) = \sum_i w_i\,\mathcal N(y;\mu_i,s_i^2)` the mean number of steps N to leave
 (l, u) and the resting density P solve
 
-.. math:: N(x) = 1 + \int_l^u p(y|x)\,N(y)\,dy, \qquad P(y) = \int p(y|x)\,P(x)\,dx .
+.. math:: N(x) = 1 + \int_l^u p(y|x)\,N(y)\,dy,
+
+.. math:: P(y) = \int p(y|x)\,P(x)\,dx .
 
 Both are solved at Gauss–Legendre nodes (Nyström's method), by an elimination that never subtracts
 (``_elimination``), so that a wait of :math:`e^{40}` steps keeps its digits. An outcome
@@ -266,7 +268,7 @@ def of(landscape, noise, *, step, box=None) -> Chain:
         box: as of :class:`Chain`; None: that of the landscape.
 
     Returns:
-        A chain of one outcome: mean x − L′ dt, width √(2 D dt).
+        A chain with one outcome; its mean is x − L′ dt and its width √(2 D dt).
 
     Raises:
         ValueError: more than one dimension, or a step that is not positive.
@@ -297,8 +299,8 @@ def minibatches(losses, variable, *, learning_rate, batch_size, box, replacement
         replacement: whether a sample may be drawn twice.
 
     Returns:
-        A chain of :math:`\binom{m+B-1}{B}` outcomes without width, or :math:`\binom mB` without
-        replacement.
+        The chain, with :math:`\binom{m+B-1}{B}` outcomes without width, or :math:`\binom mB` if
+        samples are not drawn twice.
 
     Raises:
         ValueError: more than 3000 batches, or a batch larger than the data without replacement.
@@ -306,7 +308,8 @@ def minibatches(losses, variable, *, learning_rate, batch_size, box, replacement
     Example:
         >>> x = sp.Symbol("x", real=True)
         >>> losses = [(x - c) ** 2 / 2 for c in (-1, 0, 3)]
-        >>> chain = minibatches(losses, x, learning_rate=1, batch_size=2, box=(-2, 4))
+        >>> dials = dict(learning_rate=1, batch_size=2)
+        >>> chain = minibatches(losses, x, **dials, box=(-2, 4))
         >>> round(chain.mean_steps(start=0.1, upper=2, rtol=1e-6), 6)
         9.0
     """
