@@ -248,15 +248,7 @@ def require_known(expression, name) -> None:
 
 
 def require_printable(expression, name) -> None:
-    """Refuse, by name, a function that NumPy does not have.
-
-    Args:
-        expression: what is not a loss and may jump: an entry of D.
-        name: what it is called in an error.
-
-    Raises:
-        ValueError: a special function, or one that is not defined.
-    """
+    """Refuse, by name and with a ValueError, a function of D that NumPy does not have."""
     printer = NumPyPrinter({"allow_unknown_functions": False})
     for e in sorted(expression.atoms(sp.Function), key=str):
         try:
