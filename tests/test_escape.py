@@ -439,3 +439,14 @@ def test_agreement_counts_errors_from_prediction_to_measurement():
     assert agreement(3.0, 0.5, 4.0) == -2.0
     low, high = linear_fit([0, 1], [0, 1], 1.0).slope_interval(stats.norm.cdf(2) * 2 - 1)
     assert (low, high) == pytest.approx((1 - 2 * np.sqrt(2), 1 + 2 * np.sqrt(2)))
+
+
+def test_survival_is_a_fraction_of_all_walkers():
+    times = seen([3.0, 1.0, 7.0, 5.0, 4.0])
+    assert np.allclose(times.survival([0.5, 1.0, 3.5, 6.9, 8.0]), [1, 0.8, 0.6, 0.2, 0])
+
+
+def test_an_interval_is_of_ninety_five_percent_unless_told_otherwise():
+    line = linear_fit([0, 1, 3], [1.0, 3.1, 7.4], [0.1, 0.3, 0.2])
+    low, high = line.slope_interval()
+    assert (high - low) / 2 == pytest.approx(stats.norm.ppf(0.975) * line.slope_stderr)

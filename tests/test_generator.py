@@ -8,6 +8,7 @@ from scipy.interpolate import RegularGridInterpolator
 from scipy.linalg import expm, solve_continuous_lyapunov
 
 from ddt_utils import catalog, exact
+from ddt_utils._grid import Mesh, share
 from ddt_utils.generator import decay_rates, fokker_planck
 from ddt_utils.landscape import Landscape
 from ddt_utils.noise import CONVENTIONS, HessianNoise, StateDependentNoise, WhiteNoise
@@ -409,3 +410,22 @@ def test_a_rate_that_does_not_converge_as_a_square_says_so():
     rates = decay_rates(flat, WhiteNoise(0.7), count=1, cells=37, exit=x > 0.618)
     truth = 0.7 * (np.pi / 2 / 0.618) ** 2
     assert 0 < abs(rates.values[0] - truth) < 3 * rates.errors[0]
+
+
+@pytest.mark.parametrize(
+    ("condition", "part"),
+    [
+        ("x > 0.95", 0.05),
+        ("x < 0.07", 0.07),
+        ("x > 0.7", 0.3),
+        ("y > 0.9", 0.05),
+        ("y < -0.7", 0.15),
+    ],
+)
+def test_the_part_of_a_cell_at_a_wall_counts_half_a_cell(condition, part):
+    """Of a box of area 2, above and below straight lines: no cell is counted twice or shifted."""
+    x, y = sp.symbols("x y", real=True)
+    land = Landscape(x**2 + y**2 / 2, (x, y), name="bowl", box=((0, 1), (-1, 1)))
+    mesh = Mesh.of(land, WhiteNoise(0.3), (4, 5), None)
+    held = share(land, sp.sympify(condition, {"x": x, "y": y}), mesh)
+    assert (held * mesh.volumes).sum() == pytest.approx(2 * part, rel=1e-12)
