@@ -134,6 +134,8 @@ def looked_at(context, name, with_axe):
 @pytest.mark.parametrize("name", PAGES)
 def test_a_reader_sees_the_page_whole(view, name):
     kind, context = view
+    if kind in OTHER_VIEWS and name.startswith("book/api/"):
+        pytest.skip("the pages of the rooms are alike: each is seen in two views")
     seen = looked_at(context, name, with_axe=kind in VIEWS and name in CONTENT)
     assert seen["troubles"] == []
     assert seen["overflow"] <= 0
