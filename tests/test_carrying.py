@@ -47,6 +47,13 @@ def test_the_bibtex_entry_is_read_back():
     assert len(entry.persons["author"]) == len(citing.about()["authors"])
 
 
+def test_the_cheat_sheet_sets_the_symbols_of_an_assumption():
+    said = "(eta/2B) H_a before one point and (eta/2B) |H_b| after it, in the ito sense"
+    factor = r"$\tfrac{\eta}{2B}"
+    told = f"{factor}H_a$ before one point and {factor}|H_b|$ after it, in the Ito sense"
+    assert cheat_sheet.typeset(said) == told
+
+
 def test_the_cheat_sheet_has_every_formula_of_the_theory():
     # the share of a chain of valleys is a linear system, not a formula
     assert {*cheat_sheet.FORMULAS, "chain_occupation", "Prediction"} == set(theory.__all__)

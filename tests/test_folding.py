@@ -264,6 +264,9 @@ def test_a_typeset_table_has_its_heads_and_minus_signs():
     [
         ("# the noise of one step\nx = 1", {}, "the noise of one step"),
         ("# a first line\n# and a second.\nx = 1", {}, "a first line and a second"),
+        ("# The noise of one step\nx = 1", {}, "the noise of one step"),
+        ("# Fick's law beside Ito's\nx = 1", {}, "Fick's law beside Ito's"),
+        ("# SGD and its diffusion\nx = 1", {}, "SGD and its diffusion"),
         ("# we count\nassert x", {"asserts": True}, "we count · asserts"),
         ("assert x == 1", {"asserts": True}, "asserts"),
         ("x = 1  # not at the start", {}, "sets x"),

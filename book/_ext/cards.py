@@ -15,7 +15,7 @@ from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
 ROOT = Path(__file__).resolve().parents[2]
-_SHORT = 100  # characters of a question that is shown whole
+_SHORT = 125  # characters of a question that is shown whole
 _QUOTED = re.compile(r"(?m)^(?:> ?.*\n?)+")
 
 

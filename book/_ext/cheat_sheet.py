@@ -69,6 +69,12 @@ def formula(name: str) -> tuple[str, tuple[str, ...], str]:
     return re.sub(r"^R =", r"f_{\\rm step} =", expression.latex), assumptions, ""
 
 
+def typeset(assumption: str) -> str:
+    """An assumption with its symbols and names as the text of the book has them."""
+    text = assumption.replace(" ito ", " Ito ")
+    return re.sub(r"\(eta/2B\) (\S+)", r"$\\tfrac{\\eta}{2B}\1$", text)
+
+
 class CheatSheet(SphinxDirective):
     """Every formula with its assumptions, one block each."""
 
@@ -77,7 +83,7 @@ class CheatSheet(SphinxDirective):
         for name, (title, _) in FORMULAS.items():
             tex, assumptions, source = formula(name)
             lines = [f"**{title}**", "", f"$${tex}$$", ""]
-            lines += [f"* {assumption.replace('eta/2B', 'η/2B')}" for assumption in assumptions]
+            lines += [f"* {typeset(assumption)}" for assumption in assumptions]
             lines += ["", f"{source + '. ' if source else ''}[`theory.{name}`](/book/api/theory)"]
             block = nodes.container("", classes=["sheet-formula"])
             place = StringList(lines, source=self.env.docname)

@@ -58,6 +58,7 @@ _ROOMS = {  # what a cell does that calls a room of ddt_utils
 _FITS, _COMPARES = ("linear_fit", "line_through"), ("agreement",)
 _WALKS = ("first_passage", "ensemble", "step_bias", "Run", "sweep")
 _TRAINS = ("Replicas",)
+_NAMES = ("Fick", "Simpson", "Kramers", "Gauss", "Newton", "Cauchy")  # keep their capital letter
 _ORDER = ("checks", "predicts", "measures", "trains")  # what is said first
 
 
@@ -201,6 +202,8 @@ def first_comment(source: str) -> str:
             break
         lines.append(line.lstrip("#! ").rstrip())
     text = " ".join(lines).rstrip(".")
+    if re.match(r"[A-Z][a-z]+\b|A ", text) and not text.startswith(_NAMES):
+        text = text[0].lower() + text[1:]
     return text if len(text) <= 110 else re.split(r"(?<=[a-z0-9)])[.;:] ", text)[0]
 
 

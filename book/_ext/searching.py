@@ -43,7 +43,7 @@ def sections(doctree, docname: str) -> list[list]:
         found.append([anchor, title.astext(), text, italics, kind])
     for term in doctree.findall(nodes.term):
         if term["ids"] and isinstance(term.parent, nodes.definition_list_item):
-            text, _ = _read(term.parent.children[1:])
+            text = _without_place(_read(term.parent.children[1:])[0], term.parent)
             found.append([term["ids"][0], _words(term), text, [_words(term)], "term"])
     for name in doctree.findall(addnodes.desc_signature):
         if name["ids"]:
@@ -56,6 +56,14 @@ def sections(doctree, docname: str) -> list[list]:
 
 def _title(section):
     return section[0] if section.children and isinstance(section[0], nodes.title) else None
+
+
+def _without_place(text: str, entry) -> str:
+    """What an entry of the glossary says, without the title of the page that it ends with."""
+    for kind in (nodes.reference, addnodes.pending_xref):
+        for link in entry.findall(kind):
+            text = text.removesuffix(f": {_words(link)}.")
+    return text
 
 
 def _words(node) -> str:
