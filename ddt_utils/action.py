@@ -2,7 +2,9 @@ r"""What an escape costs: the curve of least action, for any drift, noise, and f
 
 Where noise is weak a walker leaves along one curve, and the mean time of escape grows as
 
-.. math:: \ln\tau\approx S=\min_{\text{curves}}\int p\cdot d\theta,\qquad H(\theta,p)=0,
+.. math:: \ln\tau\approx S=\min_{\text{curves}}\int p\cdot d\theta,
+
+.. math:: H(\theta,p)=0,
 
 with S the **quasi-potential** of the end, p at each place the largest in the direction of the
 curve, and H the Hamiltonian of the process (Freidlin and Wentzell, Random Perturbations of
@@ -10,14 +12,16 @@ Dynamical Systems, 3rd ed., 2012). All is stated for the noise *as given*: S is 
 with no factor left out. Of a diffusion
 :math:`d\theta=b\,dt+\sqrt{2D}\,dW`
 
-.. math:: H=b\cdot p+p\cdot Dp,\qquad
-    S=\min\tfrac12\int\bigl(|b|_{D^{-1}}|d\theta|_{D^{-1}}-b\cdot D^{-1}d\theta\bigr),
+.. math:: H=b\cdot p+p\cdot Dp,
+
+.. math:: S=\min\tfrac12\int\bigl(|b|_{D^{-1}}|d\theta|_{D^{-1}}-b\cdot D^{-1}d\theta\bigr),
 
 which is :math:`\Delta L/D` for :math:`b=-\nabla L` and the same D everywhere. Of SGD with
 independent minibatches of B samples, :math:`\theta\leftarrow\theta-\eta\hat g`, as η → 0 at fixed B
 
-.. math:: H=\frac B\eta K\Bigl(\theta,\frac{\eta p}B\Bigr),\qquad
-    K(\theta,q)=\ln\mathbb E\,e^{-q\cdot g},
+.. math:: H=\frac B\eta K\Bigl(\theta,\frac{\eta p}B\Bigr),
+
+.. math:: K(\theta,q)=\ln\mathbb E\,e^{-q\cdot g},
 
 with g the gradient of one sample: the logarithm of
 :math:`\mathbb E\,e^{-\alpha\cdot\hat g}` is :math:`BK(\theta,\alpha/B)` per step, :math:`1/\eta`
