@@ -296,11 +296,11 @@ MISTAKES = {
         "onward[k] = matrix[k, :k].sum() + 2 * leak[k]",
         "test_chains.py::test_elimination_keeps_the_digits_of_a_probability_of_1e_minus_30",
     ),
-    "a long step that is cut off at five widths": (
-        "_landing.py",
-        "_REACH = 30.0",
-        "_REACH = 5.0",
-        "test_chains.py::test_forty_exponents_up_no_digit_is_lost",
+    "resting shares from the wrong side of a chain": (
+        "_elimination.py",
+        "shares[:k] @ self.passed[:k, k]",
+        "shares[:k] @ self.passed[k, :k]",
+        "test_chains.py::test_elimination_keeps_the_digits_of_a_probability_of_1e_minus_30",
     ),
     "a batch counted once however many orders it is drawn in": (
         "chains.py",
