@@ -6,7 +6,7 @@ as Lighthouse has it, and what blocks it are the parts of long tasks beyond 50 m
 of this machine, so compare pages with each other.
 Writes JSON to the file named on the command line, or prints it.
 
-    python benchmarks/pages.py [results.json]
+    python benchmarks/pages.py [results.json [looks at each page]]
 """
 
 import gzip
@@ -98,16 +98,22 @@ def main() -> None:
     )
     if not names:
         sys.exit("no pages in _build/html; run make book first")
+    repeats = int(sys.argv[2]) if len(sys.argv) > 2 else REPEATS
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         pages = {}
         for name in names:
-            looks = [visit(browser, name) for _ in range(REPEATS)]
+            looks = [visit(browser, name) for _ in range(repeats)]
             pages[name] = {k: statistics.median(look[k] for look in looks) for k in looks[0]}
         found = search(browser, "gradient")
         machine = f"{os.cpu_count()} cores, {platform.machine()}, Chromium {browser.version}"
         browser.close()
-    text = json.dumps({"machine": machine, "pages": pages, "search": found}, indent=1) + "\n"
+    text = (
+        json.dumps(
+            {"machine": machine, "looks": repeats, "pages": pages, "search": found}, indent=1
+        )
+        + "\n"
+    )
     if len(sys.argv) > 1:
         Path(sys.argv[1]).write_text(text, encoding="utf-8")
     else:
