@@ -34,9 +34,12 @@ import sympy as sp
 from ddt_utils import _checks
 from ddt_utils._diffusion import expression
 from ddt_utils._elimination import eliminated
+from ddt_utils._expressions import derivative
 from ddt_utils._landing import MOST, cut
 from ddt_utils._walk import normal
+from ddt_utils.noise import MinibatchNoise
 
+_BATCHES = 3000
 _FINER = (1.0, 1.5, 2.2, 3.3)
 
 
@@ -99,6 +102,10 @@ class Chain:
     def __post_init__(self):
         """Check."""
         object.__setattr__(self, "outcomes", tuple(self.outcomes))
+        if not isinstance(self.variable, sp.Symbol):
+            raise ValueError(
+                f"variable must be a SymPy symbol, got {self.variable!r}; it stands for the place"
+            )
         total = sum(outcome.weight for outcome in self.outcomes)
         if not abs(total - 1) < 1e-9:
             raise ValueError(f"the weights of all outcomes must sum to 1, got {total}; divide them")
@@ -247,7 +254,7 @@ class Chain:
                 break
             found = quantity(grid)
             if before is not None:
-                apart = np.max(np.abs(found - before)) / np.max(np.abs(found))
+                apart = np.max(np.abs(found - before)) / max(np.max(np.abs(found)), 1e-300)
                 if apart <= rtol:
                     return found
             before = found
@@ -280,53 +287,65 @@ def of(landscape, noise, *, step, box=None) -> Chain:
         21.421
     """
     step = _checks.number("step", step, above=0)
-    if landscape.dimension != 1:
-        raise ValueError(f"a chain is on a line, {landscape.name} has {landscape.dimension}")
-    (x,), d = landscape.variables, noise.diffusion_matrix(landscape)[0]
+    (x,), d = _line(landscape), noise.diffusion_matrix(landscape)[0]
     mean = x - step * landscape.gradient_expression[0]
     return Chain([Outcome(1.0, mean, sp.sqrt(2 * step * d))], x, box or landscape.box[0])
 
 
-def minibatches(losses, variable, *, learning_rate, batch_size, box, replacement=True) -> Chain:
+def minibatches(landscape, noise, *, box=None) -> Chain:
     r"""The chain of SGD with real minibatches of a few samples: every batch is an outcome.
 
     Args:
-        losses: one formula per sample, in ``variable``, shape (m,).
-        variable: the symbol.
-        learning_rate: η.
-        batch_size: B.
-        box: as of :class:`Chain`.
-        replacement: whether a sample may be drawn twice.
+        landscape: one-dimensional, the mean of the sample losses.
+        noise: a :class:`~ddt_utils.noise.MinibatchNoise`: the losses, η, B, with or without
+            replacement.
+        box: as of :class:`Chain`; None: that of the landscape.
 
     Returns:
         The chain, with :math:`\binom{m+B-1}{B}` outcomes without width, or :math:`\binom mB` if
         samples are not drawn twice.
 
     Raises:
-        ValueError: more than 3000 batches, or a batch larger than the data without replacement.
+        ValueError: other noise, another landscape, more than one dimension, or more than 3000
+            batches.
 
     Example:
+        >>> from ddt_utils import landscape, noise
         >>> x = sp.Symbol("x", real=True)
-        >>> losses = [(x - c) ** 2 / 2 for c in (-1, 0, 3)]
-        >>> dials = dict(learning_rate=1, batch_size=2)
-        >>> chain = minibatches(losses, x, **dials, box=(-2, 4))
+        >>> losses = tuple((x - c) ** 2 / 2 for c in (-1, 0, 3))
+        >>> mean = landscape.Landscape(
+        ...     sum(losses) / 3, (x,), name="mean", box=((-2, 4),))
+        >>> drawn = noise.MinibatchNoise(losses, learning_rate=1, batch_size=2)
+        >>> chain = minibatches(mean, drawn)
         >>> round(chain.mean_steps(start=0.1, upper=2, rtol=1e-6), 6)
         9.0
     """
-    eta = _checks.number("learning_rate", learning_rate, above=0)
-    size, m = _checks.whole("batch_size", batch_size, least=1), len(losses)
-    many = comb(m + size - 1, size) if replacement else comb(m, size)
-    if not 0 < many <= 3000:
+    if not isinstance(noise, MinibatchNoise):
+        raise ValueError(f"noise must be a MinibatchNoise, got {noise!r:.80}; for others use of()")
+    (x,) = _line(landscape)
+    noise.check(landscape)
+    eta, size, m = float(noise.learning_rate), noise.batch_size, len(noise.losses)
+    many = comb(m + size - 1, size) if noise.replacement else comb(m, size)
+    if many > _BATCHES:
         raise ValueError(
-            f"the batches must be 1 to 3000, got {many} of {size} from {m} samples; "
+            f"at most {_BATCHES} batches are listed, got {many} of {size} from {m} samples; "
             "take fewer samples or simulate"
         )
-    slopes = [sp.diff(expression("a sample loss", loss), variable) for loss in losses]
-    draw = combinations_with_replacement if replacement else combinations
+    slopes = [derivative(loss, x) for loss in noise.losses]
+    draw = combinations_with_replacement if noise.replacement else combinations
     outcomes = []
     for batch in draw(range(m), size):
-        counts = [batch.count(i) for i in set(batch)]
-        ways = factorial(size) / prod(map(factorial, counts)) / m**size if replacement else 1 / many
-        mean = variable - eta * sum(slopes[i] for i in batch) / size
-        outcomes.append(Outcome(ways, mean))
-    return Chain(outcomes, variable, box)
+        orders = factorial(size) / prod(factorial(batch.count(i)) for i in set(batch))
+        weight = orders / m**size if noise.replacement else 1 / many
+        outcomes.append(Outcome(weight, x - eta * sum(slopes[i] for i in batch) / size))
+    return Chain(outcomes, x, box or landscape.box[0])
+
+
+def _line(landscape):
+    """The variable of a landscape on a line."""
+    if getattr(landscape, "dimension", None) != 1:
+        raise ValueError(
+            f"landscape must be a Landscape of one dimension, got {landscape!r:.80}; a chain is on "
+            "a line"
+        )
+    return landscape.variables

@@ -1,8 +1,10 @@
-"""What several tests share: the tools of the repository, importable by name."""
+"""What several tests share: the tools of the repository, importable by name, and a browser."""
 
 import os
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
@@ -18,3 +20,23 @@ def pytest_ignore_collect(collection_path):
     """Leave the slow files out of a quick look."""
     slow = collection_path.stem.removeprefix("test_") in SLOW
     return True if os.environ.get("DDT_QUICK") and slow else None
+
+
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium for a file of tests; without one they are skipped."""
+    from playwright.sync_api import sync_playwright
+
+    path = os.environ.get("DDT_CHROMIUM")
+    if not path:
+        pytest.skip("no Chromium: set DDT_CHROMIUM to its path")
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield running
+        running.close()

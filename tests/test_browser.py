@@ -17,10 +17,6 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 HTML = ROOT / "_build" / "html"
 AXE = ROOT / "tests" / "vendor" / "axe.min.js"
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
 PAGES = sorted(
     p.relative_to(HTML).as_posix()
     for p in HTML.rglob("*.html")
@@ -33,16 +29,6 @@ OTHER_VIEWS = {"wide-dark": (1280, 900, "dark"), "phone-light": (390, 844, "ligh
 pytestmark = pytest.mark.skipif(
     not os.environ.get("DDT_CHROMIUM"), reason="no Chromium: set DDT_CHROMIUM to its path"
 )
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=os.environ["DDT_CHROMIUM"], args=FLAGS)
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="module", params=[*VIEWS, *OTHER_VIEWS])

@@ -10,8 +10,15 @@ from ddt_utils import catalog, chains, discrete, noise
 from ddt_utils._elimination import eliminated
 from ddt_utils._landing import cut
 from ddt_utils.chains import Chain, Outcome
+from ddt_utils.landscape import Landscape
 
 x = sp.Symbol("x", real=True)
+
+
+def batches(losses, rate, size, box=(-3, 3), replacement=True):
+    """The chain of real minibatches of sample losses."""
+    mean = Landscape(sum(losses) / len(losses), (x,), name="mean", box=(box,))
+    return chains.minibatches(mean, noise.MinibatchNoise(losses, rate, size, replacement))
 
 
 def labels(a=0.6, shift=0.25, width=0.2, p=0.3):
@@ -111,7 +118,7 @@ def test_a_rare_escape_decays_at_the_rate_of_its_mean():
 def test_minibatches_are_their_own_walk():
     """Against walkers by hand; and where a step goes to the batch's own minimum, exactly."""
     losses = [(x - 1) ** 2 / 2, (x + 1) ** 2, 3 * (x - sp.Rational(1, 3)) ** 2 / 2]
-    chain = chains.minibatches(losses, x, learning_rate=0.2, batch_size=2, box=(-3, 3))
+    chain = batches(losses, 0.2, 2, box=(-3, 3))
     assert len(chain.outcomes) == 6
     rng, many = np.random.default_rng(5), 20_000
     place, steps = np.zeros(many), np.zeros(many)
@@ -128,10 +135,7 @@ def test_minibatches_are_their_own_walk():
         < 4.5 * error + 0.01 * steps.mean()
     )
 
-    once = chains.minibatches(
-        [(x - c) ** 2 / 2 for c in (-1, 0, 2, 5)], x, learning_rate=1, batch_size=2,
-        box=(-3, 8), replacement=False,
-    )  # fmt: skip
+    once = batches([(x - c) ** 2 / 2 for c in (-1, 0, 2, 5)], 1, 2, box=(-3, 8), replacement=False)
     assert once.mean_steps(start=0.1, upper=3, rtol=1e-6) == pytest.approx(6 / 1, rel=1e-6)
 
 
@@ -159,16 +163,13 @@ def test_elimination_keeps_the_digits_of_a_probability_of_1e_minus_30():
             lambda: Chain([Outcome(1, x / 2)], x, (-1, 1)).resting_density([0]),
             "every outcome needs a width",
         ),
+        (lambda: batches([x**2] * 40, 1, 5), "at most 3000 batches are listed, got 1086008"),
         (
-            lambda: chains.minibatches([x**2] * 40, x, learning_rate=1, batch_size=5, box=(-1, 1)),
-            "must be 1 to 3000, got 1086008",
+            lambda: chains.minibatches(catalog.quartic(), noise.WhiteNoise(0.1)),
+            "noise must be a MinibatchNoise",
         ),
-        (
-            lambda: chains.minibatches(
-                [x**2], x, learning_rate=1, batch_size=2, box=(-1, 1), replacement=False
-            ),
-            "must be 1 to 3000, got 0",
-        ),
+        (lambda: chains.of(catalog.mueller_brown(), noise.WhiteNoise(1), step=1), "of one dim"),
+        (lambda: Chain([Outcome(1, sp.Integer(2), 1)], "x", (-1, 1)), "must be a SymPy symbol"),
     ],
 )
 def test_what_is_no_chain_is_refused_with_rule_and_value(make, said):

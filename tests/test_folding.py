@@ -2,7 +2,6 @@
 
 import copy
 import json
-import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -414,19 +413,6 @@ def test_a_page_with_code_has_a_switch_and_one_without_has_none():
 
 
 # --- in a browser
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if not os.environ.get("DDT_CHROMIUM"):
-        pytest.skip("no Chromium: set DDT_CHROMIUM to its path")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        flags = ["--no-sandbox", "--disable-gpu"]
-        running = playwright.chromium.launch(executable_path=os.environ["DDT_CHROMIUM"], args=flags)
-        yield running
-        running.close()
 
 
 @pytest.fixture

@@ -196,18 +196,6 @@ in_browser = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    from tests.test_browser import FLAGS
-
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=os.environ["DDT_CHROMIUM"], args=FLAGS)
-        yield running
-        running.close()
-
-
 @pytest.fixture
 def page(browser):
     context = browser.new_context(viewport={"width": 390, "height": 844}, offline=True)

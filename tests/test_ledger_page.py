@@ -14,18 +14,6 @@ pytestmark = pytest.mark.skipif(
 SHOWN = "() => [...document.querySelectorAll('.ledger-part tbody tr')].filter(r => r.offsetParent)"
 
 
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        path = os.environ["DDT_CHROMIUM"]
-        flags = ["--no-sandbox", "--disable-gpu"]
-        running = playwright.chromium.launch(executable_path=path, args=flags)
-        yield running
-        running.close()
-
-
 @pytest.fixture
 def opened(browser):
     made = []

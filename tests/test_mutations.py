@@ -304,8 +304,8 @@ MISTAKES = {
     ),
     "a batch counted once however many orders it is drawn in": (
         "chains.py",
-        "factorial(size) / prod(map(factorial, counts)) / m**size",
-        "1 / many",
+        "weight = orders / m**size if",
+        "weight = 1 / many if",
         "test_chains.py::test_minibatches_are_their_own_walk",
     ),
     "an action of twice what the noise charges": (
