@@ -67,6 +67,9 @@ new PerformanceObserver(list => list.getEntries().forEach(e => { window.moved +=
 
 LOOK = """() => {
   const shown = e => e.getClientRects().length > 0;
+  const sections = [...document.querySelectorAll('article.bd-article > section > section')];
+  // all is laid out, not only what is near
+  sections.forEach(e => { e.style.contentVisibility = 'visible'; });
   const prose = document.querySelector('article')?.cloneNode(true);
   prose?.querySelectorAll('pre, code, script, .math').forEach(e => e.remove());
   const text = prose?.textContent ?? '';
@@ -81,6 +84,11 @@ LOOK = """() => {
       .filter(e => shown(e) && !(e.getAttribute('alt') ?? e.getAttribute('aria-label'))).length,
     clipped: [...document.querySelectorAll('article div.math')]
       .filter(e => e.scrollWidth > e.clientWidth + 1 && !e.closest('dd')).map(e => e.id),
+    cut: sections.flatMap(s => [...s.querySelectorAll('*')].filter(shown).filter(e => {
+      const inner = e.getBoundingClientRect(), outer = s.getBoundingClientRect();
+      return (inner.left < outer.left - 1 || inner.right > outer.right + 1)
+        && e.checkVisibility() && !e.closest('math, svg, pre, thead, .scrolls');
+    }).map(e => e.className || e.tagName)),
     scrolling: [...document.querySelectorAll('div.highlight pre')]
       .filter(e => e.checkVisibility() && e.scrollWidth > e.clientWidth + 1).length,
     headings: document.querySelectorAll('h1').length,
@@ -129,6 +137,7 @@ def test_a_reader_sees_the_page_whole(view, name):
     assert seen["mathErrors"] == seen["mathScripts"] == 0
     assert seen["unnamed"] == 0 and seen["broken"] == 0
     assert seen["clipped"] == [] and seen["scrolling"] <= 2
+    assert seen["cut"] == []  # a section cuts what sticks out of it
     assert seen["headings"] == 1 or not name.startswith("book/")
     assert seen["apart"] == []  # a comma from its formula
     assert seen["tables"] == 0 or "wide" in kind

@@ -78,3 +78,23 @@ def test_other_pages_tell_the_minutes_of_chapters_and_of_paths():
     assert opening.fill_minutes(text, needed) == "a 38&nbsp;min b"
     with pytest.raises(ValueError, match="no page book/escape/cramers has minutes"):
         opening.fill_minutes(text.replace("kramers", "cramers"), needed)
+
+
+ASIDE = """<article><h1>T</h1><div class="cell"></div><section><h2 id="a">Two doors</h2>
+<div class="aside"><p>The rates add up.</p></div><p>{words}</p>
+<section><h3>More</h3><p>x</p></section></section></article>"""
+
+
+def test_an_aside_folds_to_the_end_of_its_section_and_is_not_counted():
+    page = soup(ASIDE.format(words="w " * 660))
+    assert opening.fold_asides(page) == []
+    box = page.find("details", class_="aside")
+    assert box.summary.get_text() == "Read on: 3 minutes"
+    assert box.find("h3").get_text() == "More" and page.select_one("div.aside p").get_text()
+    assert opening.tell_minutes(page, page.article) == 1
+    assert page.find("p", class_="minutes").get_text() == "1 minute, and 3 for its asides"
+
+
+def test_an_aside_stands_first_in_its_section():
+    page = soup("<section><h2>A</h2><p>x</p><div class='aside'>what</div></section>")
+    assert "does not stand first" in opening.fold_asides(page)[0]

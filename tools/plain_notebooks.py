@@ -224,7 +224,7 @@ class Chapter:
         if name in ("prf:theorem", "prf:proposition"):
             title = f" ({self.inline(argument)})" if argument else ""
             return f"**{NAMES[name]} {labels()[label][2]}**{title}**.** {inside}"
-        if name == "div":
+        if name in ("div", "aside"):
             return inside
         if name == "result":
             figure = f"\n\n{self.inline(f'{{numref}}`{argument.strip()}`')} shows it."

@@ -18,7 +18,15 @@ from evidence import Evidence
 from folding import fold
 from formulas import cut_font, typeset
 from lighten import lighten
-from opening import Result, fill_minutes, minutes_role, show_result, tell_minutes
+from opening import (
+    Aside,
+    Result,
+    fill_minutes,
+    fold_asides,
+    minutes_role,
+    show_result,
+    tell_minutes,
+)
 from sphinx.errors import ExtensionError
 from tables import TABLES
 from tidy import count_by_page, equation_numbers, name_equations, tidy
@@ -143,7 +151,7 @@ def mended(app, path: Path, needed: dict[str, int]) -> tuple[BeautifulSoup, list
         if in_article and source.endswith(".svg") and target.is_file():
             image.replace_with(inline_svg(target.read_text(encoding="utf-8"), alt, f"f{i}"))
     tidy(page, article)
-    wrong += [f"{name}: {problem}" for problem in show_result(page)]
+    wrong += [f"{name}: {problem}" for problem in show_result(page) + fold_asides(page)]
     if name.startswith("book/"):
         needed[name.removeprefix("book/").removesuffix(".html")] = tell_minutes(page, article)
     raw = re.search(_RAW, text_of(article, _is_raw_by_right))
@@ -284,6 +292,7 @@ def setup(app):
     for name, directive in TABLES.items():
         app.add_directive(name, directive)
     app.add_directive("result", Result)
+    app.add_directive("aside", Aside)
     app.add_directive("chapter-cards", ChapterCards)
     app.add_role("minutes", minutes_role)
     app.add_role("evidence", Evidence())

@@ -19,6 +19,9 @@ _APART = re.compile(r"documentation_options|search(tools|index)|language_data|sc
 _CLASS = re.compile(r"\.((?:[\w-]|\\.)+)")
 _URL = re.compile(r"""url\(\s*["']?(?!data:|#|https?:)([^"')?#]+)[^"')]*["']?\s*\)""")
 _IMPORT = re.compile(r"""@import\s+(?:url\()?["']([^"']+)["']\)?;""")
+# The theme looks for boxes that scroll and for the section that is read, and lays out the whole
+# page for that at once; formulas.js does both while the page is drawn.
+_MEASURES = '"complete"===document.readyState?O():window.addEventListener("load",O)'
 _FONT_SOURCES = re.compile(r"src:url\(([^)]*?)\.woff2\) format\(\"woff2\"\)[^;}]*")
 
 
@@ -30,6 +33,9 @@ def lighten(out: Path, soups: dict) -> None:
     # the first semicolon keeps one script's "use strict" from ruling over all of them
     code = ";\n".join(["", *(f.read_text(encoding="utf-8") for f in scripts)])
     code = re.sub(r"//# sourceMappingURL=\S+", "", code)
+    if code.count(_MEASURES) != 1:
+        raise ValueError("the theme's script measures in another way: see _MEASURES")
+    code = code.replace(_MEASURES, "0")
     used = {c for soup in soups.values() for part in soup.descendants for c in _classes(part)}
     for file in everything:  # classes that a script gives to what it draws
         used |= set(re.findall(r"[\w-]+", file.read_text(encoding="utf-8")))
@@ -39,6 +45,8 @@ def lighten(out: Path, soups: dict) -> None:
     (static / "book.css").write_text(css, encoding="utf-8")
     (static / "book.js").write_text(code, encoding="utf-8")
     for page, soup in soups.items():
+        if soup.body:
+            soup.body.attrs.pop("data-bs-spy", None)
         up = os.path.relpath(static, page.parent).replace(os.sep, "/")
         _replace(soup, "link", page, sheets, {"rel": "stylesheet", "href": f"{up}/book.css"})
         if "search" not in page.name:

@@ -1,8 +1,11 @@
-"""How a page opens: its result in a box, and how many minutes it takes to read.
+"""How a page opens: its result in a box, how many minutes it takes to read, and what may wait.
 
 The directive ``result`` holds the chapter's question, its answer, and the label of the one figure
 that shows it. The figure is not stored twice: the box shows the one below again. The role
 ``minutes`` tells, on any page, how long others take: ``{minutes}`escape/kramers, theory/dials` ``.
+
+The directive ``aside`` stands first in a section that the argument does without, and says in a
+sentence or two what it finds. On the built page these words stay; the rest of the section folds.
 """
 
 from __future__ import annotations
@@ -33,6 +36,42 @@ class Result(SphinxDirective):
             lines += ["", ":::{div} result-figure", f"{{numref}}`{self.arguments[0]}`", ":::"]
         self.state.nested_parse(StringList(lines, self.content.source(0)), 0, box)
         return [box]
+
+
+class Aside(SphinxDirective):
+    """What a section finds that a reader of the argument may leave folded."""
+
+    has_content = True
+
+    def run(self):
+        said = nodes.container("", classes=["aside"])
+        self.state.nested_parse(self.content, self.content_offset, said)
+        return [said]
+
+
+def fold_asides(page) -> list[str]:
+    """Fold what follows the words of an aside, to the end of its section.
+
+    Args:
+        page: the soup of a page.
+
+    Returns:
+        What is wrong with the page's asides, a sentence each.
+    """
+    wrong = []
+    for said in page.select("div.aside"):
+        before = said.find_previous_sibling()
+        if said.parent.name != "section" or before is None or before.name not in ("h2", "h3"):
+            wrong.append(f"an aside does not stand first in its section: {said.get_text()[:60]!r}")
+            continue
+        box, line = page.new_tag("details", attrs={"class": "aside"}), page.new_tag("summary")
+        for part in list(said.next_siblings):
+            box.append(part.extract())
+        needed = minutes(box)
+        line.string = f"Read on: {needed} minute{'s' * (needed > 1)}"
+        box.insert(0, line)
+        said.insert_after(box)
+    return wrong
 
 
 def minutes_role(name, rawtext, text, lineno, inliner, options=None, content=()):
@@ -89,7 +128,7 @@ def _again(page, drawing, label):
 
 
 def minutes(article) -> int:
-    """How long a page takes to read: words, formulas and figures; no code, no exercises.
+    """How long a page takes to read: words, formulas and figures; no code, no exercises, no asides.
 
     Args:
         article: the soup of the text of a page; left as it is.
@@ -98,7 +137,7 @@ def minutes(article) -> int:
         Whole minutes, at least 1.
     """
     seconds = 0.0
-    parts = [article]
+    parts = [article] if article.name != "details" else list(article.children)
     while parts:
         part = parts.pop()
         if isinstance(part, Verbatim):  # code, a drawing, or a formula, which is counted below
@@ -131,6 +170,9 @@ def tell_minutes(page, article) -> int:
     if title is not None and article.find("div", class_="cell"):
         line = page.new_tag("p", attrs={"class": "minutes"})
         line.string = f"{needed} minute{'s' * (needed > 1)}"
+        more = sum(minutes(box) for box in article.select("details.aside"))
+        if more:
+            line.string += f", and {more} for its asides"
         title.insert_after(line)
     return needed
 

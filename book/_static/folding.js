@@ -79,11 +79,5 @@ document.addEventListener("DOMContentLoaded", function () {
     else if (number && !event.target.closest("a, summary, button") && !String(getSelection())) { follow(number); }
   });
   window.addEventListener("hashchange", function () { reveal(location.hash, true); });
-  var waiting = false;
-  document.addEventListener("toggle", function () {  /* what has just been opened may scroll */
-    if (waiting || typeof markScrollers !== "function") { return; }
-    waiting = true;
-    requestAnimationFrame(function () { waiting = false; markScrollers(); });
-  }, true);
   window.addEventListener("load", function () { reveal(location.hash, true); });
 });

@@ -1,14 +1,29 @@
-/* A formula or a code block wider than its column can be scrolled with the keyboard, and says so. */
-function markScrollers() {
-  document.querySelectorAll("div.math, div.highlight pre, .pst-scrollable-table-container, div.cell_output pre").forEach(function (box) {
-    var scrolls = box.scrollWidth > box.clientWidth + 1;
-    box.classList.toggle("scrolls", scrolls);
-    if (scrolls) { box.setAttribute("tabindex", "0"); } else { box.removeAttribute("tabindex"); }
-  });
-}
+/* A formula or a code block wider than its column can be scrolled with the keyboard, and says so. What is folded or far
+   below is measured when the browser lays it out, so that nothing waits for it. */
 window.addEventListener("load", function () {
-  markScrollers();
-  window.addEventListener("resize", markScrollers);
+  var watch = new ResizeObserver(function (seen) {
+    seen.map(function (entry) { return [entry.target, entry.target.scrollWidth > entry.target.clientWidth + 1]; })
+      .forEach(function (found) {
+        found[0].classList.toggle("scrolls", found[1]);
+        if (found[1]) { found[0].setAttribute("tabindex", "0"); } else { found[0].removeAttribute("tabindex"); }
+      });
+  });
+  document.querySelectorAll("div.math, div.highlight pre, .pst-scrollable-table-container, div.cell_output pre")
+    .forEach(function (box) { watch.observe(box); });
+});
+/* The section that is read is marked among the page's contents. */
+window.addEventListener("load", function () {
+  var links = new Map(), inView = new Set();
+  document.querySelectorAll("#pst-page-toc-nav a.nav-link[href^='#']").forEach(function (link) {
+    var section = document.getElementById(decodeURIComponent(link.hash.slice(1)));
+    if (section) { links.set(section, link); }
+  });
+  var watch = new IntersectionObserver(function (seen) {
+    seen.forEach(function (entry) { inView[entry.isIntersecting ? "add" : "delete"](entry.target); });
+    var now = Array.from(links.keys()).filter(function (section) { return inView.has(section); }).pop();
+    links.forEach(function (link, section) { link.classList.toggle("active", Boolean(now) && section.contains(now)); });
+  }, {rootMargin: "0px 0px -60%"});
+  links.forEach(function (link, section) { watch.observe(section); });
 });
 /* Paper is light, and what is folded on the screen, code apart, is open on paper. */
 (function () {
