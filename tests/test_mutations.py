@@ -208,9 +208,10 @@ MISTAKES = {
     ),
     "a walker at infinity counted as an escape": (
         "simulate/cpu.txt",
-        "ESCAPED if finite else DIVERGED",
+        "ESCAPED if there else DIVERGED",
         "ESCAPED",
-        "test_simulate.py::test_an_overshoot_to_infinity_is_no_escape[1.0]",
+        "test_simulate.py::"
+        "test_a_jump_beyond_the_exit_is_an_escape_as_far_as_single_precision_reaches[1e+30-0]",
         "test_simulate.py::test_not_a_number_is_divergence",
     ),
     "a thread of a GPU that goes on with the stream of the walker before": (
@@ -258,10 +259,64 @@ MISTAKES = {
         "test_sweep.py::test_any_size_of_shard_gives_the_serial_result[499]",
     ),
     "minibatches drawn without regard to what was drawn": (
-        "simulate/program.py",
+        "simulate/draws.py",
         "(m - j) * 2.0**-24",
         "m * 2.0**-24",
         "test_rules.py::test_minibatches_follow_the_multinomial_or_the_hypergeometric_law[6-3-False]",
+    ),
+    "a first step with the random numbers of the start": (
+        "simulate/program.py",
+        'for i in range(size)), *parts["start"], *leave]',
+        'for i in range(size)), *parts["start"]]',
+        "test_step.py::test_a_coloured_kick_is_stationary_from_the_start[True]",
+    ),
+    "a start in coordinates that walkers do not have": (
+        "simulate/precision.py",
+        "(x, self._value(x, e)) for x, e in start.values",
+        "(x, e) for x, e in start.values",
+        "test_step.py::test_a_start_is_the_same_for_any_cut_and_from_any_origin[True]",
+    ),
+    "a jump far beyond the exit counted as divergence": (
+        "simulate/program.py",
+        '*reach[:-1], f"there = {reached} & (reach < infinity)"',
+        '*reach, f"there = {reached} & finite"',
+        "test_program.py::test_any_coordinate_beyond_the_bound_diverges[0-side0]",
+    ),
+    "sums of weights for weights": (
+        "simulate/draws.py",
+        'f" - {name}" for name in held',
+        '"" for name in held',
+        "test_step.py::test_weighted_minibatches_follow_the_multinomial_law[1-weights0]",
+    ),
+    "an epoch drawn without regard to what it has used": (
+        "simulate/step.py",
+        "samples[j] - 1 + seen[j]",
+        "samples[j] - 1",
+        "test_step.py::test_an_epoch_is_every_order_with_the_same_probability[3-1]",
+    ),
+    "an epoch that is one batch too long": (
+        "simulate/step.py",
+        "goes_on = used < m - size",
+        "goes_on = used < m",
+        "test_step.py::test_an_epoch_is_every_order_with_the_same_probability[6-2]",
+    ),
+    "a clock of single precision": (
+        "simulate/problem.py",
+        "clock.astype(float) + states[:, -1]",
+        "clock.astype(float)",
+        "test_step.py::test_a_clock_keeps_the_digits_of_a_double",
+    ),
+    "steps of a schedule counted as if each took dt": (
+        "simulate/problem.py",
+        "if CLOCK not in self._step.state:",
+        "if True:",
+        "test_step.py::test_escape_times_are_sums_of_a_schedule",
+    ),
+    "another variable observed": (
+        "simulate/problem.py",
+        "states[..., place[symbol]]",
+        "states[..., place[symbol] - 1]",
+        "test_step.py::test_velocity_is_returned_and_observed",
     ),
     "a lane refilled with the stream of another walker": (
         "simulate/program.py",
