@@ -1,0 +1,145 @@
+r"""The gradient that a rule steps along, :math:`\hat g = (\theta - \theta')/dt`, here or elsewhere.
+
+What a rule adds to the coordinates is :math:`-dt\,\hat g`, its noise included. A rule that is put
+on top of another one takes this gradient and does something else with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import sympy as sp
+
+from ddt_utils.simulate.rules import Batch, Step, horner
+
+
+def fresh(name: str, count: int) -> tuple[sp.Dummy, ...]:
+    """Symbols that no landscape can have used.
+
+    Args:
+        name: what they are called.
+        count: how many.
+
+    Returns:
+        The symbols, real.
+    """
+    return tuple(sp.Dummy(f"{name}{i}", real=True) for i in range(count))
+
+
+def slopes(landscape) -> list[sp.Expr]:
+    """The gradient of the loss, each slope as Horner's rule where it is one polynomial."""
+    return [horner(slope) for slope in landscape.gradient_expression]
+
+
+def gradient(step: Step, landscape, dt: sp.Symbol) -> list[sp.Expr]:
+    """What a step follows, noise included: what it adds to each coordinate, over −dt.
+
+    Args:
+        step: of the rule.
+        landscape: whose variables the first of its state are.
+        dt: the symbol of the learning rate.
+
+    Returns:
+        n expressions in the symbols of the step.
+    """
+    moves = (new - x for new, x in zip(step.update, landscape.variables, strict=False))
+    return [sp.Add(*(-term / dt for term in sp.Add.make_args(move))) for move in moves]
+
+
+def bare(step: Step, landscape, name: str) -> Step:
+    """The step of a rule whose gradient is asked for at another place than the walker's.
+
+    Args:
+        step: of the rule.
+        landscape: the loss.
+        name: of the rule that asks.
+
+    Returns:
+        The step.
+
+    Raises:
+        ValueError: it carries something beside the place, which would have to move as well.
+    """
+    if len(step.state) > landscape.dimension or step.iteration is not None:
+        raise ValueError(
+            f"{name} takes the gradient of a rule that carries nothing but the place, such as sgd, "
+            f"got one that carries {step.state[landscape.dimension :]} too; put that rule on top, "
+            f"as in momentum(0.9, {name}(...))"
+        )
+    return step
+
+
+def moved(step: Step, landscape, places, dt: sp.Symbol):
+    """The gradient of a step with the same draws, at another place.
+
+    Args:
+        step: of a rule that carries nothing but the place.
+        landscape: the loss.
+        places: n expressions, or symbols.
+        dt: the symbol of the learning rate.
+
+    Returns:
+        The intermediate results, under names of their own, and n expressions.
+    """
+    names = {name: sp.Dummy(name.name, real=True) for name, _ in step.where}
+    there = dict(zip(landscape.variables, places, strict=True)) | names
+    where = tuple((names[name], e.xreplace(there)) for name, e in step.where)
+    return where, [e.xreplace(there) for e in gradient(step, landscape, dt)]
+
+
+def unbatched(step: Step) -> Step:
+    """A step that draws its minibatch by uniform numbers, so that another one can be drawn too.
+
+    Args:
+        step: of any rule.
+
+    Returns:
+        The same step, the counts of its batch among its intermediate results.
+
+    Raises:
+        ValueError: a minibatch of more than 4096/m of m samples, as everywhere.
+    """
+    if step.batch is None:
+        return step
+    draw = _with if step.batch.replacement else _without
+    uniforms, where = draw(step.batch)
+    return replace(
+        step, batch=None, uniforms=(*step.uniforms, *uniforms), where=(*where, *step.where)
+    )
+
+
+def _with(batch: Batch):
+    """B samples one after the other, each of them any: u in (j/m, (j + 1)/m] is sample j."""
+    m, uniforms = len(batch.counts), fresh("sample", batch.size)
+    if m * batch.size > 4096:
+        raise ValueError(
+            f"a second minibatch holds at most 4096/m of m samples, got {batch.size} of {m}; use "
+            "normal noise with the same covariance"
+        )
+    below = [fresh(f"below{j}_", 1)[0] for j in range(1, m)]
+    where = [
+        (name, sp.Add(*(_one(u * m <= j) for u in uniforms)))
+        for j, name in enumerate(below, start=1)
+    ]
+    edges = [sp.S.Zero, *below, sp.Integer(batch.size)]
+    where += [
+        (count, high - low)
+        for count, low, high in zip(batch.counts, edges, edges[1:], strict=False)
+    ]
+    return uniforms, where
+
+
+def _without(batch: Batch):
+    """Sample after sample, taken with probability (places left) / (samples left)."""
+    m, left = len(batch.counts), sp.Integer(batch.size)
+    uniforms, where = fresh("sample", m - 1), []
+    for j, u in enumerate(uniforms):
+        where.append((batch.counts[j], _one(u * (m - j) <= left)))
+        rest = sp.Dummy(f"left{j}", real=True)
+        where.append((rest, left - batch.counts[j]))
+        left = rest
+    return uniforms, [*where, (batch.counts[-1], left)]
+
+
+def _one(condition):
+    return sp.Piecewise((1, condition), (0, True))

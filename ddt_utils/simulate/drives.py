@@ -1,0 +1,401 @@
+r"""Other noise than Gaussian white noise, as rules: noisy labels, jumps, memory, inertia.
+
+Each keeps the drift :math:`-\nabla L` and takes the strength of its noise from the problem's, as
+:math:`\sigma` with :math:`D = \sigma\sigma^\top`: with :math:`\alpha = 2` the stable kicks, with
+:math:`H = 1/2` the fractional ones are those of :func:`~ddt_utils.simulate.euler_maruyama`. A
+walker that jumps far needs a landscape with a large box. No barrier is shifted: the correction is
+one for Gaussian kicks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import ceil, gamma, log
+
+import numpy as np
+import sympy as sp
+
+from ddt_utils import _checks
+from ddt_utils._diffusion import expression
+from ddt_utils._expressions import derivative
+from ddt_utils.landscape import Landscape
+from ddt_utils.noise import Noise
+from ddt_utils.simulate._gradient import fresh, slopes
+from ddt_utils.simulate.rules import Rule, Start, Step, sgd
+
+LAWS = ("normal", "sign")
+_RATIO = 4.0  # between neighbouring rates of the Ornstein–Uhlenbeck states
+_FASTEST = 4.0  # the largest of them, per step, where the kicks are their increments
+
+
+def label_noise(outputs, spread: float, *, law: str = "normal", rule: Rule = sgd) -> Rule:
+    r"""Labels that are disturbed anew in every iteration.
+
+    For :math:`L = \frac1{2m}\sum_i (f_i - y_i)^2` and labels :math:`y_i + s_i`
+
+    .. math:: \theta' = \theta + \Delta + \eta\sum_i w_i\,s_i\,\nabla f_i(\theta)
+
+    with :math:`\Delta` what the other rule adds; :math:`w_i = 1/m`, and for real minibatches
+    :math:`n_i/B`, where sample i is in the batch :math:`n_i` times, always with the same label
+    (Blanc, Gupta, Valiant and Valiant, COLT 2020; Damian, Ma and Lee, NeurIPS 2021). It vanishes
+    only where no output moves, and drifts along a valley of zero loss in :math:`\eta^{-2}` steps
+    (Li, Wang and Arora, ICLR 2022).
+
+    Args:
+        outputs: :math:`f_i`, the m outputs of the model as formulas in the landscape's variables.
+        spread: the standard deviation of :math:`s_i`, in units of the labels.
+        law: ``"normal"``, or ``"sign"``: plus or minus ``spread`` with equal odds.
+        rule: the rule that moves the walker otherwise.
+
+    Returns:
+        The rule.
+
+    Raises:
+        ValueError: a spread that is not positive, an unknown law, an output that is no formula;
+            from the rule, other symbols or another number of samples than in the minibatch.
+
+    Example:
+        Two weights whose product should be one, and no other noise.
+
+        >>> from ddt_utils import landscape, noise, simulate
+        >>> u, v = sp.symbols("u v", real=True)
+        >>> product = landscape.Landscape(
+        ...     (u * v - 1)**2 / 2, (u, v), name="uv", box=((-9, 9),) * 2)
+        >>> ends = simulate.ensemble(
+        ...     product, noise.FactorNoise(sp.zeros(2, 1)), start=(4, 0.25),
+        ...     step=0.02, times=[60.0], walkers=2000, seed=1,
+        ...     rule=label_noise([u * v], 1.0, law="sign"))
+        >>> gap = (ends[0]**2 @ [1, -1]).mean() / (16 - 1 / 16)
+        >>> bool(0.27 < gap < 0.28)  # theory: exp(-1.28)
+        True
+    """
+    outputs = tuple(expression("an output", f) for f in _checked_outputs(outputs))
+    spread = _checks.number("spread", spread, above=0, remedy="it is that of the labels")
+    _checks.choice("law", law, LAWS)
+
+    def disturbed(landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:
+        step, variables = rule(landscape, noise, dt), landscape.variables
+        unknown = set().union(*(f.free_symbols for f in outputs)) - set(variables)
+        if unknown:
+            raise ValueError(
+                f"the outputs may use the variables {variables} only, got also {unknown}; put "
+                "numbers for the data"
+            )
+        m = len(outputs)
+        counts, size = (step.batch.counts, step.batch.size) if step.batch else ((1,) * m, m)
+        if len(counts) != m:
+            raise ValueError(
+                f"there must be one output for each of the {len(counts)} sample losses, got {m}"
+            )
+        draws = fresh("label", m)
+        shifts = draws
+        if law == "sign":
+            half = sp.Rational(1, 2)
+            shifts = [sp.Piecewise((1, u > half), (-1, True)) for u in draws]
+        update = list(step.update)
+        for j, x in enumerate(variables):
+            kicks = (
+                dt * spread / size * n * s * derivative(f, x)
+                for n, s, f in zip(counts, shifts, outputs, strict=True)
+            )
+            update[j] = sp.Add(update[j], *kicks)
+        drawn = {"uniforms": step.uniforms + draws}
+        if law == "normal":
+            drawn = {"normals": step.normals + draws}
+        return replace(step, update=tuple(update), physical=True, **drawn)
+
+    return disturbed
+
+
+def _checked_outputs(outputs):
+    outputs = list(outputs) if isinstance(outputs, (tuple, list)) else [outputs]
+    if not outputs:
+        raise ValueError("there must be at least one output, got none; give f(θ) of each sample")
+    return outputs
+
+
+def stable(index: float) -> Rule:
+    r"""Kicks with power-law tails, :math:`\theta' = \theta - \nabla L\,dt + dt^{1/\alpha}\sigma S`.
+
+    The entries of S are independent with :math:`E\,e^{ikS} = e^{-|k|^\alpha}`: Cauchy's law for
+    :math:`\alpha = 1`, a normal one of variance 2 for :math:`\alpha = 2`. They are drawn as
+    Chambers, Mallows and Stuck do (Journal of the American Statistical Association 71, 340, 1976),
+
+    .. math::
+
+        |S| = \frac{\sin(\alpha\Phi)}{(\cos\Phi)^{1/\alpha}}
+        \left(\frac{\cos((1-\alpha)\Phi)}{W}\right)^{(1-\alpha)/\alpha},
+
+    with an exponential W, a sign of its own, and :math:`\Phi = \frac\pi2(1-u)`, all of whose
+    sines and cosines are written as sines of positive multiples of u or sums of such: none loses
+    its digits or its sign where the jump is long. As noise of SGD: Şimşekli, Sagun and Gürbüzbalaban,
+    ICML 2019.
+
+    Args:
+        index: α, from 0.5 (longer jumps are beyond single precision) to 2.
+
+    Returns:
+        The rule. It takes any noise with a factor σ; for kicks of scale ε give
+        ``WhiteNoise(epsilon**2)``.
+
+    Raises:
+        ValueError: an index out of its range.
+
+    Example:
+        >>> from ddt_utils import landscape, noise, simulate
+        >>> x = sp.Symbol("x", real=True)
+        >>> flat = landscape.Landscape(
+        ...     0 * x, (x,), name="flat", box=((-1e9, 1e9),))
+        >>> ends = simulate.ensemble(
+        ...     flat, noise.WhiteNoise(1), start=0, step=1, times=[1],
+        ...     walkers=20_000, seed=1, rule=stable(1.0))
+        >>> inside = (abs(ends) < 1).mean()  # Cauchy: one half
+        >>> bool(abs(inside - 0.5) < 0.016)
+        True
+    """
+    remedy = "a kick beyond 1e38 is none in single precision"
+    alpha = _checks.number("index", index, least=0.5, most=2, remedy=remedy)
+
+    def levy(landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:
+        where, factor = noise.factor(landscape)
+        draws = fresh("uniform", 3 * factor.shape[1])
+        jumps = [_stable(alpha, *draws[i : i + 3]) for i in range(0, len(draws), 3)]
+        names = fresh("jump", len(jumps))
+        update = tuple(
+            sp.Add(x, -dt * slope, *(dt ** (1 / alpha) * f * s for f, s in zip(row, names)))
+            for x, slope, row in zip(
+                landscape.variables, slopes(landscape), factor.tolist(), strict=True
+            )
+        )
+        where = (*where, *zip(names, jumps, strict=True))
+        return Step(landscape.variables, update, uniforms=draws, where=where, physical=True)
+
+    return levy
+
+
+def _stable(alpha, u, w, side):
+    """A symmetric stable number from three uniform ones."""
+    quarter = sp.pi / 2
+    wait = sp.Max(-sp.log(w), 2.0**-25)  # of a w that was rounded to one
+    sign = sp.Piecewise((1, side > sp.Rational(1, 2)), (-1, True))
+    if alpha > 1:
+        above = sp.sin(quarter * ((2 - alpha) + alpha * u))
+        across = sp.sin(quarter * ((2 - alpha) + (alpha - 1) * u))
+    else:
+        above = sp.sin(quarter * alpha * (1 - u))
+        across = sp.sin(quarter * (alpha + (1 - alpha) * u))
+    size = above / sp.sin(quarter * u) ** (1 / alpha)
+    if alpha > 1:
+        size *= (wait / across) ** ((alpha - 1) / alpha)
+    elif alpha < 1:
+        size *= (across / wait) ** ((1 - alpha) / alpha)
+    return sign * size
+
+
+def fractional(hurst: float, *, memory: int = 1000) -> Rule:
+    r"""Kicks with a memory, the increments of fractional Brownian motion :math:`B^H`.
+
+    .. math:: \theta' = \theta - \nabla L\,dt + \sqrt2\,\sigma\,(B^H(t+dt) - B^H(t)),
+
+    with :math:`E(B^H(t)-B^H(s))^2 = |t-s|^{2H}` (Mandelbrot and Van Ness, SIAM Review 10, 422,
+    1968): kicks that undo each other for :math:`H < 1/2`, that persist for :math:`H > 1/2`. As
+    noise of SGD: Tan, Zhang and Liu, arXiv:2206.04359.
+
+    :math:`t^{2H}` is an integral over rates :math:`\lambda` of
+    :math:`\lambda^{-1-2H}(1-e^{-\lambda t})`, and for :math:`H > 1/2` of
+    :math:`\lambda^{-1-2H}(e^{-\lambda t} - 1 + \lambda t)`. So :math:`B^H` is a sum of independent
+    Ornstein–Uhlenbeck processes, one for each rate, or of their integrals (Carmona, Coutin and
+    Montseny, Statistical Inference for Stochastic Processes 3, 161, 2000). Here the rates go in
+    powers of 4; what is faster than all is made of fresh numbers, what is slower is white or, for
+    :math:`H > 1/2`, a constant. The states are at rest from the first step on, and a kick has
+    exactly the variance that it should have. The variance of a sum of k kicks is
+    :math:`k^{2H}` to 0.2 % for k up to ``memory``/10 and to 1 % up to ``memory``.
+
+    Args:
+        hurst: H, from 0.05 to 0.95.
+        memory: over how many steps kicks are correlated as they should be, 10 to 10⁵. A factor
+            of 4 costs one state and one normal number for each column of the noise's factor.
+
+    Returns:
+        The rule.
+
+    Raises:
+        ValueError: a number out of its range.
+
+    Example:
+        >>> from ddt_utils import landscape, noise, simulate
+        >>> x = sp.Symbol("x", real=True)
+        >>> flat = landscape.Landscape(
+        ...     0 * x, (x,), name="flat", box=((-99, 99),))
+        >>> ends = simulate.ensemble(
+        ...     flat, noise.WhiteNoise(0.5), start=0, step=1, times=[1, 16],
+        ...     walkers=20_000, seed=1, rule=fractional(0.25, memory=100))
+        >>> once, often = ends.astype(float).var(axis=(1, 2))
+        >>> bool(abs(once - 1) < 0.045), bool(abs(often - 4) < 0.18)
+        (True, True)
+    """
+    hurst = _checks.number("hurst", hurst, least=0.05, most=0.95)
+    memory = _checks.whole("memory", memory, least=10, most=10**5, remedy="it is a number of steps")
+    law = _memory(hurst, memory)
+
+    def remembering(landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:
+        where, factor = noise.factor(landscape)
+        n, columns = landscape.dimension, factor.shape[1]
+        states = [fresh(f"memory{j}_", len(law.keep)) for j in range(columns)]
+        drawn = [fresh(f"xi{j}_", len(law.keep) + 1) for j in range(columns)]
+        kicks, later = fresh("kick", columns), []
+        for kick, own, xi in zip(kicks, states, drawn, strict=True):
+            parts = [a * y for a, y in zip(law.old, own, strict=True)]
+            parts += [b * z for b, z in zip(law.new, xi, strict=False)]
+            where += ((kick, sp.Add(law.white * xi[-1], *parts)),)
+            later += [
+                p * y + q * z for p, q, y, z in zip(law.keep, law.fresh, own, xi, strict=False)
+            ]
+        update = [
+            sp.Add(x, -dt * slope, *(sp.sqrt(2) * dt**hurst * f * z for f, z in zip(row, kicks)))
+            for x, slope, row in zip(
+                landscape.variables, slopes(landscape), factor.tolist(), strict=True
+            )
+        ]
+        own, begin = sum(states, ()), fresh("rest", columns * len(law.keep))
+        used = set().union(*(e.free_symbols for e in [*later, *(e for _, e in where)]))
+        return Step(
+            (*landscape.variables, *own),
+            (*update, *later),
+            normals=tuple(z for z in sum(drawn, ()) if z in used),
+            where=where,
+            start=Start(tuple(zip(own, begin, strict=True)), normals=begin) if own else None,
+            physical=True,
+        )
+
+    return remembering
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """A kick is ``old`` · Y + ``new`` · ξ + ``white`` ζ, then Y' = ``keep`` Y + ``fresh`` ξ."""
+
+    keep: tuple[float, ...]
+    fresh: tuple[float, ...]
+    old: tuple[float, ...]
+    new: tuple[float, ...]
+    white: float
+
+
+def _memory(hurst, memory):
+    """The Ornstein–Uhlenbeck states of unit variance whose kicks are fractional."""
+    if hurst == 0.5:
+        return _Memory((), (), (), (), 1.0)
+    h, count = 2 * hurst, 3 + ceil(log(memory, _RATIO))
+    rates = _FASTEST * _RATIO ** -np.arange(-1.0 if h > 1 else 0.0, count)
+    keep, gone = np.exp(-rates), -np.expm1(-rates)
+    fresh_ = np.sqrt(-np.expm1(-2 * rates))
+    slowest = rates[-1] / np.sqrt(_RATIO)  # what is slower is lumped together
+    if h < 1:  # increments of the states
+        scale = h / gamma(1 - h)
+        size = np.sqrt(scale * rates**-h * log(_RATIO) / 2)
+        old, new = -size * gone, size * fresh_
+        white = scale * slowest ** (1 - h) / (1 - h)
+        rest = np.sqrt((1 - white - np.sum(old**2 + new**2)) / 2)  # of the faster ones
+        old, new = np.append(old, -rest), np.append(new, rest)
+        keep, fresh_ = np.append(keep, 0.0), np.append(fresh_, 1.0)
+    else:  # integrals of the states over a step; what is new in them and not in Y' is white
+        scale = h * (h - 1) / gamma(2 - h)
+        size = np.sqrt(scale * rates ** (2 - h) * log(_RATIO) / 2) * gone / rates
+        old, new = size, size * gone / fresh_
+        frozen = np.sqrt(scale * slowest ** (2 - h) / (2 - h) / 2)
+        old, new = np.append(old, frozen), np.append(new, 0.0)
+        keep, fresh_ = np.append(keep, 1.0), np.append(fresh_, 0.0)
+        white = 1 - np.sum(old**2 + new**2)
+    numbers = (tuple(map(float, values)) for values in (keep, fresh_, old, new))
+    return _Memory(*numbers, float(np.sqrt(white)))
+
+
+def langevin(friction: float) -> Rule:
+    r"""Underdamped Langevin dynamics: a walker of unit mass that keeps its velocity for a while.
+
+    .. math::
+
+        d\theta = v\,dt,\qquad dv = -\nabla L\,dt - \gamma v\,dt + \sqrt{2\gamma}\,\sigma\,dW
+
+    by the splitting BAOAB (Leimkuhler and Matthews, Applied Mathematics Research eXpress 2013, 34):
+
+    .. math::
+
+        v_1 &= v - \tfrac{dt}2\nabla L(\theta), \qquad \theta_1 = \theta + \tfrac{dt}2 v_1, \\
+        v_2 &= e^{-\gamma dt}v_1 + \sqrt{1-e^{-2\gamma dt}}\,\sigma(\theta_1)\,\xi, \\
+        \theta' &= \theta_1 + \tfrac{dt}2 v_2, \qquad v' = v_2 - \tfrac{dt}2\nabla L(\theta').
+
+    With constant D = σ² the walker rests in :math:`\exp(-(L + v^2/2)/D)`, the same law of the place
+    as without inertia, at any friction; in a parabola the variance of the place is right for every
+    step :math:`dt < 2/\sqrt h`. The velocity starts at rest, as :math:`\sigma(\theta)\,\xi`. A
+    place is noticed beyond an exit at the end of a step, late by at most one; halve the step to
+    see what that does.
+
+    Args:
+        friction: γ, per unit of time.
+
+    Returns:
+        The rule; the velocities stand behind the coordinates.
+
+    Raises:
+        ValueError: a friction that is not positive.
+
+    Example:
+        >>> from ddt_utils import catalog, noise, simulate
+        >>> well, kick = catalog.quartic(), noise.WhiteNoise(0.25)
+        >>> (x,) = well.variables
+        >>> result = simulate.first_passage(
+        ...     well, kick, start=-1, exit=x > 1, step=0.1,
+        ...     walkers=1000, seed=1, rule=langevin(0.5))
+        >>> result.escaped
+        1000
+    """
+    gamma_ = _checks.number("friction", friction, above=0, remedy="euler_maruyama has no inertia")
+
+    def inertial(landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:
+        n, variables = landscape.dimension, landscape.variables
+        names = ("velocity", "pulled", "middle", "kicked", "end")
+        v, pulled, middle, kicked, end = (fresh(name, n) for name in names)
+        before, factor = noise.factor(landscape)
+        xi, down = fresh("xi", factor.shape[1]), slopes(landscape)
+        at_middle = dict(zip(variables, middle, strict=True))
+        at_end = dict(zip(variables, end, strict=True))
+        keep = sp.exp(-gamma_ * dt)
+        where = [(p, w - dt / 2 * s) for p, w, s in zip(pulled, v, down, strict=True)]
+        where += [(y, x + dt / 2 * p) for y, x, p in zip(middle, variables, pulled, strict=True)]
+        where += [(name, e.xreplace(at_middle)) for name, e in before]
+        for k, p, row in zip(kicked, pulled, factor.tolist(), strict=True):
+            kicks = (
+                sp.sqrt(1 - keep**2) * f.xreplace(at_middle) * z
+                for f, z in zip(row, xi, strict=True)
+            )
+            where.append((k, sp.Add(keep * p, *kicks)))
+        update = [
+            x + dt / 2 * p + dt / 2 * k for x, p, k in zip(variables, pulled, kicked, strict=True)
+        ]
+        where += zip(end, update, strict=True)
+        update += [k - dt / 2 * s.xreplace(at_end) for k, s in zip(kicked, down, strict=True)]
+        first = fresh("rest", factor.shape[1])
+        known = dict(before)  # the start has no intermediate results
+        thermal = [
+            sp.Add(*(_inserted(f, known) * z for f, z in zip(row, first, strict=True)))
+            for row in factor.tolist()
+        ]
+        return Step(
+            (*variables, *v),
+            tuple(update),
+            normals=xi,
+            where=tuple(where),
+            start=Start(tuple(zip(v, thermal, strict=True)), normals=first),
+            physical=True,
+        )
+
+    return inertial
+
+
+def _inserted(e, known):
+    """An expression without intermediate results."""
+    while e.free_symbols & known.keys():
+        e = e.xreplace(known)
+    return e

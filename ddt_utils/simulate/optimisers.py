@@ -1,0 +1,355 @@
+r"""Optimisers other than SGD, as rules: SAM, Adam, AdaL, weight decay, normalised weights.
+
+Each is put on top of another rule, SGD if nothing else is said, and takes from it the gradient
+:math:`\hat g`, noise included: of a real minibatch, with normal noise, with noisy labels or heavy
+tails (:mod:`~ddt_utils.simulate.drives`). They can be put on top of each other:
+``weight_decay(0.01, rule=adam())`` is AdamW, ``momentum(0.9, sam(0.05))`` is SAM with momentum. As
+in :func:`~ddt_utils.simulate.sgd` the step is the learning rate and happens as it stands, so that
+no barrier is shifted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import sympy as sp
+
+from ddt_utils import _checks
+from ddt_utils.landscape import Landscape
+from ddt_utils.noise import Noise
+from ddt_utils.simulate._gradient import bare, fresh, gradient, moved, slopes, unbatched
+from ddt_utils.simulate.rules import Rule, Step, sgd
+
+ASCENTS = ("same", "independent", "full")
+_TINY = 1e-12  # beside the length of a gradient, as in the authors' code
+_SMALLEST = 1e-30  # of a mean square that is divided by
+
+
+def sam(
+    radius: float, *, ascent: str = "same", normalised: bool = True, rule: Rule = sgd
+) -> Rule:
+    r"""Sharpness-aware minimisation: the gradient is taken a little way uphill.
+
+    .. math::
+
+        \theta' = \theta - \eta\,\hat g_2(\theta + \rho u),\qquad
+        u = \frac{\hat g_1(\theta)}{|\hat g_1(\theta)|}
+
+    (Foret, Kleiner, Mobahi and Neyshabur, ICLR 2021), or :math:`u = \hat g_1(\theta)`, which is
+    USAM (Andriushchenko and Flammarion, ICML 2022). What is drawn for the climb :math:`\hat g_1`
+    decides what SAM does to an escape: the gradient of the same minibatch follows its own noise.
+    Normal noise with the same draw means the same :math:`\xi` at both places.
+
+    Args:
+        radius: ρ, in units of θ; without normalisation in units of θ over the gradient.
+        ascent: whose gradient one climbs: ``"same"``, that of the minibatch which the descent
+            uses; ``"independent"``, that of another minibatch; ``"full"``, that of the loss.
+        normalised: divide the gradient of the climb by its length.
+        rule: the rule whose gradient is taken; it carries nothing but the place.
+
+    Returns:
+        The rule.
+
+    Raises:
+        ValueError: a radius that is not positive, an unknown ascent; from the rule, a rule below
+            it that carries a velocity or the like.
+
+    Example:
+        >>> from ddt_utils import catalog, noise
+        >>> kick, dt = noise.WhiteNoise(0.25), sp.Symbol("dt")
+        >>> twice = sam(0.1, ascent="independent")
+        >>> len(twice(catalog.quartic(), kick, dt).normals)
+        2
+    """
+    radius = _checks.number("radius", radius, above=0, remedy="use sgd for none")
+    _checks.choice("ascent", ascent, ASCENTS)
+    _checks.choice("normalised", normalised, (True, False))
+
+    def sharpness_aware(landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:
+        step = bare(rule(landscape, noise, dt), landscape, "sam")
+        other = step
+        if ascent == "independent":
+            other = unbatched(rule(landscape, noise, dt))
+        climb = slopes(landscape) if ascent == "full" else gradient(other, landscape, dt)
+        n = landscape.dimension
+        uphill, ahead, length = fresh("uphill", n), fresh("ahead", n), sp.Dummy("length", real=True)
+        where = () if other is step else other.where
+        where += (*step.where, *zip(uphill, climb, strict=True))
+        if normalised:
+            where += ((length, sp.sqrt(sp.Add(*(g**2 for g in uphill))) + _TINY),)
+        reach = radius / length if normalised else radius
+        where += tuple(
+            (y, x + reach * g) for y, x, g in zip(ahead, landscape.variables, uphill, strict=True)
+        )
+        also, descent = moved(step, landscape, ahead, dt)
+        fields = {"where": where + also, "physical": True}
+        if ascent == "independent":
+            fields["normals"] = step.normals + other.normals
+            fields["uniforms"] = step.uniforms + other.uniforms
+        return replace(step, update=_along(landscape, descent, dt), **fields)
+
+    return sharpness_aware
+
+
+def adam(
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    *,
+    epsilon: float = 1e-8,
+    bias_correction: bool = True,
+    second_moment: float = 0.0,
+    rule: Rule = sgd,
+) -> Rule:
+    r"""Adam: momentum, and a learning rate for each coordinate by the mean square of its gradient.
+
+    .. math::
+
+        m' &= \beta_1 m + (1-\beta_1)\,\hat g, \qquad v' = \beta_2 v + (1-\beta_2)\,\hat g^2, \\
+        \theta' &= \theta - \eta\,\frac{m'/(1-\beta_1^t)}{\sqrt{v'/(1-\beta_2^t)} + \epsilon}
+
+    in the t-th step, coordinate by coordinate (Kingma and Ba, ICLR 2015); without bias correction
+    the two :math:`1-\beta^t` are left out. A walker carries m, v and, with bias correction, the two
+    :math:`1-\beta^t`, which are summed up and so keep their digits.
+
+    Args:
+        beta1: :math:`\beta_1` in [0, 1).
+        beta2: :math:`\beta_2` in [0, 1]; with 1 the mean square is frozen at ``second_moment``.
+        epsilon: :math:`\epsilon`, in units of the gradient, positive.
+        bias_correction: divide the averages by the weight that they have collected since the start.
+        second_moment: v at the start, a number or one for each coordinate, in units of the gradient
+            squared; other than zero it takes ``bias_correction=False``.
+        rule: the rule whose gradient is averaged.
+
+    Returns:
+        The rule.
+
+    Raises:
+        ValueError: a number out of its range; averages that are corrected for a start at zero and
+            do not start there.
+
+    Example:
+        The first step is η in the direction of the gradient's sign.
+
+        >>> from ddt_utils import catalog, noise, simulate
+        >>> well, kick = catalog.quartic(), noise.FactorNoise(sp.zeros(1, 1))
+        >>> places = simulate.ensemble(
+        ...     well, kick, start=0.5, step=0.125, times=[0.125],
+        ...     walkers=1, seed=1, rule=adam())
+        >>> round(float(places[0, 0, 0]), 6)
+        0.625
+    """
+    beta1, beta2, epsilon = _averages(beta1, beta2, epsilon)
+    _checks.choice("bias_correction", bias_correction, (True, False))
+    given = [second_moment] if sp.sympify(second_moment).is_number else list(second_moment)
+    given = [_checks.number("second_moment", v, least=0) for v in given]
+    if bias_correction and (any(given) or beta2 == 1):
+        raise ValueError(
+            "bias correction is for averages that start at zero and move, got beta2 = "
+            f"{beta2:g} and second_moment = {second_moment}; set bias_correction=False"
+        )
+    if beta2 == 1 and not all(given):
+        raise ValueError(
+            f"a frozen mean square must be positive, got {second_moment}; give second_moment, for "
+            "instance the variance of the gradient"
+        )
+
+    def adaptive(landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:
+        step = rule(landscape, noise, dt)
+        pulls = gradient(step, landscape, dt)
+        step, mean, square = _moments(step, pulls, beta1, beta2, given, bias_correction)
+        moves = [m / (sp.sqrt(v) + epsilon) for m, v in zip(mean, square, strict=True)]
+        return _with_moves(step, landscape, moves, dt)
+
+    return adaptive
+
+
+def adal(
+    beta1: float = 0.9, beta2: float = 0.999, *, epsilon: float = 1e-8, rule: Rule = sgd
+) -> Rule:
+    r"""AdaL: Adam on a gradient that is multiplied by its own length, with :math:`\eta/\sqrt t`.
+
+    .. math::
+
+        h &= |\hat g|_1\,\hat g, \qquad m' = \beta_1 m + (1-\beta_1)\,h, \qquad
+        v' = \beta_2 v + (1-\beta_2)\,h^2, \\
+        \theta' &= \theta - \frac{\eta}{\sqrt t}\,\frac{m'}{1-\beta_1^t}
+        \left(\sqrt{\frac{1-\beta_2^t}{v'}} + \epsilon\right)
+
+    in the t-th step, with :math:`|\cdot|_1` the sum of absolute values (Zhang and others, 2021,
+    arXiv:2107.01525). A gradient below 10⁻⁷ or so counts as none.
+
+    Args:
+        beta1: :math:`\beta_1` in [0, 1).
+        beta2: :math:`\beta_2` in [0, 1).
+        epsilon: :math:`\epsilon`, in units of the gradient to the power of −2, positive.
+        rule: the rule whose gradient is transformed and averaged.
+
+    Returns:
+        The rule.
+
+    Raises:
+        ValueError: a number out of its range.
+
+    Example:
+        >>> from ddt_utils import catalog, noise
+        >>> kick, dt = noise.WhiteNoise(0.25), sp.Symbol("dt")
+        >>> step = adal()(catalog.quartic(), kick, dt)
+        >>> len(step.state), step.iteration is not None
+        (5, True)
+    """
+    beta1, beta2, epsilon = _averages(beta1, beta2, epsilon)
+    if beta2 == 1:
+        raise ValueError("beta2, of AdaL, must be below 1, got 1; a frozen mean square is Adam's")
+
+    def transformed(landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:
+        step = rule(landscape, noise, dt)
+        n, pulls = landscape.dimension, fresh("pull", landscape.dimension)
+        where = (*step.where, *zip(pulls, gradient(step, landscape, dt), strict=True))
+        scale = sp.Dummy("scale", real=True)
+        where += ((scale, sp.Add(*(sp.Abs(g) for g in pulls))),)
+        step = replace(step, where=where)
+        step, mean, square = _moments(step, [scale * g for g in pulls], beta1, beta2, [0.0], True)
+        count = step.iteration or sp.Dummy("iteration", real=True)
+        moves = [
+            m * (1 / sp.sqrt(sp.Max(v, _SMALLEST)) + epsilon) / sp.sqrt(count + 1)
+            for m, v in zip(mean[:n], square, strict=True)
+        ]
+        return _with_moves(replace(step, iteration=count), landscape, moves, dt)
+
+    return transformed
+
+
+def weight_decay(rate: float, *, rule: Rule = sgd) -> Rule:
+    r"""Weight decay beside another rule: :math:`\theta' = (1-\eta\lambda)\,\theta + \Delta`.
+
+    :math:`\Delta` is what the other rule would add to :math:`\theta`. On top of SGD it is the
+    gradient of :math:`\lambda|\theta|^2/2`; on top of Adam it is not, and the two together are
+    AdamW (Loshchilov and Hutter, ICLR 2019).
+
+    Args:
+        rate: λ, per unit of time t = η × iterations.
+        rule: the rule that moves the walker otherwise.
+
+    Returns:
+        The rule.
+
+    Raises:
+        ValueError: a rate that is not positive.
+
+    Example:
+        >>> from ddt_utils import catalog, noise
+        >>> kick, dt = noise.WhiteNoise(0.25), sp.Symbol("dt")
+        >>> adamw = weight_decay(0.5, rule=adam())
+        >>> len(adamw(catalog.quartic(), kick, dt).state)
+        5
+    """
+    rate = _checks.number("rate", rate, above=0, remedy="it is the λ of weight decay")
+
+    def decaying(landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:
+        step, n = rule(landscape, noise, dt), landscape.dimension
+        update = tuple(
+            new - dt * rate * x for new, x in zip(step.update, landscape.variables, strict=False)
+        )
+        return replace(step, update=update + step.update[n:])
+
+    return decaying
+
+
+def normalised(*, rule: Rule = sgd) -> Rule:
+    r"""Descent of a model that divides its weights by their length, as normalisation layers do.
+
+    The loss is :math:`\ell(w) = L(w/|w|)` and its gradient, with :math:`u = w/|w|`,
+
+    .. math:: \hat g_\ell(w) = \frac{1}{|w|}\left(\hat g(u) - u\,(u\cdot\hat g(u))\right),
+
+    noise included: across w, and smaller the longer w is. With weight decay the two balance at
+    :math:`|w|^4 = \eta\sigma^2/2\lambda`, where :math:`\sigma^2` is the trace of the covariance of
+    the gradient across u (Li, Lyu and Arora, NeurIPS 2020; Li, Wang and Yu, NeurIPS 2022).
+
+    Args:
+        rule: the rule whose gradient at u is taken; it carries nothing but the place.
+
+    Returns:
+        The rule. A start at the origin has no direction and is refused when a problem is made.
+
+    Raises:
+        ValueError: from the rule, fewer than two variables.
+
+    Example:
+        >>> balance = weight_decay(0.05, rule=normalised())
+    """
+
+    def projected(landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:
+        n, variables = landscape.dimension, landscape.variables
+        if n < 2:
+            raise ValueError(
+                f"normalised weights need at least two variables, got {variables}: one number over "
+                "its length is a sign; take a loss of two"
+            )
+        step = bare(rule(landscape, noise, dt), landscape, "normalised")
+        length, unit = sp.Dummy("length", positive=True), fresh("unit", n)
+        pulls, along = fresh("pull", n), sp.Dummy("along", real=True)
+        where = ((length, sp.sqrt(sp.Add(*(x**2 for x in variables)))),)
+        where += tuple((u, x / length) for u, x in zip(unit, variables, strict=True))
+        also, at_unit = moved(step, landscape, unit, dt)
+        where += (*also, *zip(pulls, at_unit, strict=True))
+        where += ((along, sp.Add(*(u * g for u, g in zip(unit, pulls, strict=True)))),)
+        across = [(g - u * along) / length for u, g in zip(unit, pulls, strict=True)]
+        update = _along(landscape, across, dt)
+        return replace(step, where=where, update=update, physical=True)
+
+    return projected
+
+
+def _along(landscape, moves, dt):
+    """The coordinates after a step of dt along what is given."""
+    return tuple(x - dt * g for x, g in zip(landscape.variables, moves, strict=True))
+
+
+def _with_moves(step, landscape, moves, dt):
+    """A step whose coordinates move so instead, the rest of its state as it stands."""
+    update = _along(landscape, moves, dt) + step.update[landscape.dimension :]
+    return replace(step, update=update, physical=True)
+
+
+def _averages(beta1, beta2, epsilon):
+    remedy = "it is the share of an average that is kept"
+    return (
+        _checks.number("beta1", beta1, least=0, below=1, remedy=remedy),
+        _checks.number("beta2", beta2, least=0, most=1, remedy=remedy),
+        _checks.number("epsilon", epsilon, above=0, remedy="it keeps a division from 0/0"),
+    )
+
+
+def _moments(step, pulls, beta1, beta2, second_moment, corrected):
+    """The step that carries the averages of the pulls and of their squares too, and the averages.
+
+    They stand behind the coordinates: n means, n mean squares and, corrected, the two weights.
+    """
+    n = len(pulls)
+    if len(second_moment) not in (1, n):
+        raise ValueError(
+            f"second_moment must be one number or {n}, one for each coordinate, got {second_moment}"
+        )
+    start = [0.0] * n + list(second_moment) * (n // len(second_moment))
+    old = (*fresh("mean", n), *fresh("square", n))
+    new = (*fresh("mean_next", n), *fresh("square_next", n))
+    values = [beta1 * m + (1 - beta1) * g for m, g in zip(old, pulls, strict=False)]
+    values += [beta2 * v + (1 - beta2) * g**2 for v, g in zip(old[n:], pulls, strict=True)]
+    weights = (sp.S.One, sp.S.One)
+    if corrected:
+        old += kept if (kept := fresh("weight", 2)) else ()
+        weights = fresh("weight_next", 2)
+        new += weights
+        values += [b * w + (1 - b) for b, w in zip((beta1, beta2), kept, strict=True)]
+        start += [0.0, 0.0]
+    rest = step.initial_state or (0.0,) * (len(step.state) - n)
+    step = replace(
+        step,
+        state=(*step.state[:n], *old, *step.state[n:]),
+        update=(*step.update[:n], *new, *step.update[n:]),
+        initial_state=(*start, *rest),
+        where=(*step.where, *zip(new, values, strict=True)),
+    )
+    mean, square = ([a / w for a in part] for part, w in zip((new[:n], new[n : 2 * n]), weights))
+    return step, mean, square
