@@ -44,6 +44,12 @@ def problems():
         moved = tuple(a + size * (b - a) for a, b in zip(step.state, step.update, strict=True))
         return replace(step, update=moved, uniforms=(size,))
 
+    def scattered(landscape, kick, dt):
+        """A walk that begins with a normal and a uniform number."""
+        step, (a, u) = simulate.euler_maruyama(landscape, kick, dt), sp.symbols("a u", real=True)
+        law = simulate.Start(((x, x + a / 5 + u / 8),), normals=(a,), uniforms=(u,))
+        return replace(step, start=law)
+
     def minibatch(size, replacement):
         return noise.MinibatchNoise(losses, 0.5, size, replacement=replacement)
 
@@ -90,6 +96,11 @@ def problems():
             quartic,
             white(0.2),
             dict(start=-1, exit=x > 0, step=0.05, max_time=4, rule=simulate.momentum(0.9)),
+        ),
+        "a law of the start": (
+            quartic,
+            white(1),
+            dict(start=-1, exit=x > 1, step=0.02, max_time=2, rule=scattered),
         ),
         "divergence": (
             well(quartic.expression, reach=2),

@@ -258,7 +258,7 @@ MISTAKES = {
         "test_sweep.py::test_any_size_of_shard_gives_the_serial_result[499]",
     ),
     "minibatches drawn without regard to what was drawn": (
-        "simulate/program.py",
+        "simulate/draws.py",
         "(m - j) * 2.0**-24",
         "m * 2.0**-24",
         "test_rules.py::test_minibatches_follow_the_multinomial_or_the_hypergeometric_law[6-3-False]",

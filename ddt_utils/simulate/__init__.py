@@ -8,9 +8,10 @@ the same bits for one (problem, seed) on every machine.
 
 from ddt_utils.simulate.driver import ensemble, first_passage, step_bias
 from ddt_utils.simulate.problem import Problem
-from ddt_utils.simulate.rules import Batch, Step, euler_maruyama, momentum, sgd
+from ddt_utils.simulate.rules import euler_maruyama, momentum, sgd
 from ddt_utils.simulate.run import Interrupted, Run
 from ddt_utils.simulate.statistics import EscapeStatistics
+from ddt_utils.simulate.step import Batch, Start, Step
 from ddt_utils.simulate.sweep import sweep
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Interrupted",
     "Problem",
     "Run",
+    "Start",
     "Step",
     "ensemble",
     "euler_maruyama",
