@@ -13,7 +13,7 @@ from ddt_utils.landscape import Landscape
 from ddt_utils.noise import FactorNoise, MinibatchNoise, StateDependentNoise, WhiteNoise
 from ddt_utils.simulate import Problem, momentum, sgd
 from ddt_utils.simulate._gradient import unbatched
-from ddt_utils.simulate.drives import fractional, label_noise, stable
+from ddt_utils.simulate.drives import label_noise
 from ddt_utils.simulate.optimisers import adal, adam, normalised, sam, weight_decay
 from tests.played import DT, played
 
@@ -49,10 +49,9 @@ UNEVEN = StateDependentNoise((0.3 + U**2, 0.2 + V**2 / 2))
 @pytest.mark.parametrize("unit", [True, False])
 @pytest.mark.parametrize("ascent", ["same", "independent", "full"])
 def test_sam_with_normal_noise_is_the_loop_by_hand(ascent, unit):
-    rule = sam(0.3, ascent=ascent, normalised=unit)
-    states, drawn = played(
-        rule, SURFACE, UNEVEN, start=(0.5, -0.25), step=0.04, steps=25, seed=1
-    )
+    radius = 0.3 if unit else 0.02
+    rule = sam(radius, ascent=ascent, normalised=unit)
+    states, drawn = played(rule, SURFACE, UNEVEN, start=(0.5, -0.25), step=0.04, steps=25, seed=1)
     place = np.array([0.5, -0.25])
     for state, z in zip(states[1:], drawn["normals"], strict=True):
         uphill = {
@@ -60,13 +59,15 @@ def test_sam_with_normal_noise_is_the_loop_by_hand(ascent, unit):
             "independent": lambda: kicked(place, z[2:], 0.04),
             "full": lambda: slope(place),
         }[ascent]()
-        reach = 0.3 / np.linalg.norm(uphill) if unit else 0.3
+        reach = radius / np.linalg.norm(uphill) if unit else radius
         place = place - 0.04 * kicked(place + reach * uphill, z[:2], 0.04)
         assert state == pytest.approx(place, rel=1e-9)
     assert drawn["normals"].shape[1] == (4 if ascent == "independent" else 2)
 
 
-SAMPLES = tuple(SURFACE.expression + a * U + b * V**2 / 2 for a, b in [(1, 0.5), (-2, 0), (1, -0.5)])
+SAMPLES = tuple(
+    SURFACE.expression + a * U + b * V**2 / 2 for a, b in [(1, 0.5), (-2, 0), (1, -0.5)]
+)
 
 
 def of_samples(p, share):
@@ -108,16 +109,14 @@ def test_a_minibatch_drawn_by_uniform_numbers_follows_its_law(m, size, replaceme
     step = unbatched(sgd(bowl, MinibatchNoise(losses, 0.1, size, replacement), DT))
     counts = sgd(bowl, MinibatchNoise(losses, 0.1, size, replacement), DT).batch.counts
     assert step.batch is None and len(counts) == m
-    values = dict(zip(step.uniforms, 1 - np.random.default_rng(3).random((len(step.uniforms), 60_000))))
+    values = dict(
+        zip(step.uniforms, 1 - np.random.default_rng(3).random((len(step.uniforms), 60_000)))
+    )
     for name, e in step.where:
         inputs = sorted(e.free_symbols, key=str)
         values[name] = sp.lambdify(inputs, e, "numpy")(*(values[s] for s in inputs))
     drawn = np.array(
-        [
-            np.broadcast_to(v, 60_000)
-            for name, v in values.items()
-            if name.name.startswith("count")
-        ]
+        [np.broadcast_to(v, 60_000) for name, v in values.items() if name.name.startswith("count")]
     )
     assert drawn.shape == (m, 60_000) and np.all(drawn.sum(axis=0) == size) and drawn.min() >= 0
     cells, found = np.unique(drawn, axis=1, return_counts=True)
@@ -224,26 +223,32 @@ def test_rules_can_be_put_on_top_of_each_other():
 
 
 def linear(rule, curvature, diffusion):
-    """The matrices A and Q of a rule on a parabola: state' = A state + Q (its normals)."""
+    """The matrices A and Q of a rule on a parabola: state' = A state + Q (its normals).
+
+    They are those of a place, and of a mean if there is one; a mean square stays what it is.
+    """
     bowl = Landscape(curvature * x**2 / 2, (x,), name="bowl", box=((-9, 9),))
     step = rule(bowl, WhiteNoise(diffusion), DT).complete(1)
+    still = dict(zip(step.state[2:], step.initial_state[1:], strict=True)) | {DT: 0.1}
     known = {}
     for name, e in step.where:
-        known[name] = sp.expand(e.xreplace(known))
-    rows = sp.Matrix([e.xreplace(known) for e in step.update]).subs(DT, 0.1).evalf(30)
+        known[name] = sp.expand(e.xreplace(known).xreplace(still))
+    rows = sp.Matrix([e.xreplace(known).xreplace(still) for e in step.update[:2]])
     return (
-        np.array(rows.jacobian(step.state), float),
-        np.array(rows.jacobian(step.normals), float),
+        np.array(rows.jacobian(step.state[:2]).tolist(), float),
+        np.array(rows.jacobian(step.normals).tolist(), float),
     )
 
 
 @pytest.mark.parametrize(
-    ("ascent", "curvature", "radius"), [("same", 2.5, 0.3), ("independent", 2.5, 0.3), ("full", 4, 0.2)]
+    ("ascent", "curvature", "radius"),
+    [("same", 2.5, 0.3), ("independent", 2.5, 0.3), ("full", 4, 0.2)],
 )
 def test_sam_on_a_parabola_has_its_exact_variance(ascent, curvature, radius):
     """x' = (1 − ηa)x − η(…): a = λ(1 + ρλ), and noise with itself, beside itself, or alone."""
     diffusion, eta = 0.35, 0.1
-    (a,), (q,) = linear(sam(radius, ascent=ascent, normalised=False), curvature, diffusion)
+    rule = sam(radius, ascent=ascent, normalised=False)
+    (a,), (q,) = linear(rule, curvature, diffusion)
     slope_ = curvature * (1 + radius * curvature)
     noise = 2 * diffusion / eta  # C
     growth = {
@@ -259,46 +264,37 @@ def test_adam_with_a_frozen_mean_square_has_the_covariance_of_the_heavy_ball():
     """η/√v for the rate and (1 − β₁) for the share of a gradient; discrete Lyapunov equation."""
     frozen = adam(0.8, 1, epsilon=1e-9, bias_correction=False, second_moment=6.25)
     step, kick = linear(frozen, 3.0, 0.35)
+    found = linalg.solve_discrete_lyapunov(step, kick @ kick.T)[0, 0]
     rate = 0.1 * 0.2 / 2.5
     ball = np.array([[1 - rate * 3, 0.8], [-rate * 3, 0.8]])
     push = rate * np.sqrt(2 * 0.35 / 0.1) * np.ones((2, 1))
     exact = linalg.solve_discrete_lyapunov(ball, push @ push.T)[0, 0]
-    step, kick = step[:2, :2], kick[:2]
-    assert linalg.solve_discrete_lyapunov(step, kick @ kick.T)[0, 0] == pytest.approx(exact, rel=1e-7)
+    assert found == pytest.approx(exact, rel=1e-7)
 
 
 # Exact chains
 
 
-TILTS = [(-0.9, 0.5), (0.15, -0.75), (0.75, 0.25)]  # of three samples: slope and curvature
-LOSSES = tuple(WELL.expression + sp.Float(a) * x + sp.Float(b) * x**2 / 2 for a, b in TILTS)
+def test_escape_of_sam_by_its_own_minibatch_is_a_run_of_heads():
+    """Parabolas about ±1 with η(1 + ρ) = 1/2: x' = (x + c)/2, where c is one of the two centres.
 
-
-@pytest.mark.parametrize("unit", [True, False])
-def test_escape_of_sam_by_its_own_minibatch_is_the_exact_chain(unit):
-    """Two of three samples, with replacement: six outcomes without width."""
-    eta, radius = 0.2, 0.25
-    noise = MinibatchNoise(LOSSES, eta, 2)
-    plain = chains.minibatches(WELL, noise)
-    outcomes = []
-    for outcome in plain.outcomes:
-        g = sp.expand((x - outcome.mean) / eta)
-        ahead = x + radius * (sp.sign(g) if unit else g)
-        outcomes.append(chains.Outcome(outcome.weight, x - eta * g.subs(x, ahead)))
-    exact = chains.Chain(outcomes, x, box=(-3, 3)).mean_steps(start=-1, upper=0, rtol=2e-3)
+    SAM without normalisation is SGD there, with the curvature 1 + ρ. From −1, k heads in a row lead
+    to within 2^−k of the way, which takes (p^−k − 1)/(1 − p) steps on average, p = 1/2.
+    """
+    losses, radius, eta = ((x - 1) ** 2 / 2, (x + 1) ** 2 / 2), 0.25, 0.4
+    bowl = Landscape(sp.expand(sum(losses) / 2), (x,), name="bowl", box=((-3, 3),))
     run = simulate.first_passage(
-        WELL,
-        noise,
+        bowl,
+        MinibatchNoise(losses, eta, 1),
         start=-1,
-        exit=x >= 0,
+        exit=x > 1 - 2 * (2.0**-5 + 4.0**-5 / 2),
         step=eta,
-        walkers=60_000,
+        walkers=40_000,
         seed=11,
-        rule=sam(radius, normalised=unit),
+        rule=sam(radius, normalised=False),
     )
     assert run.bias_correction.startswith("none")
-    assert abs(run.mean / eta - exact) < ALARM * run.stderr / eta + 2e-3 * exact
-    assert abs(plain.mean_steps(start=-1, upper=0, rtol=2e-3) / exact - 1) > 0.2
+    assert abs(run.mean / eta - 62) < ALARM * run.stderr / eta
 
 
 def test_escape_of_sam_by_another_minibatch_or_the_full_gradient_is_the_exact_chain():
@@ -307,7 +303,10 @@ def test_escape_of_sam_by_another_minibatch_or_the_full_gradient_is_the_exact_ch
     sigma = np.sqrt(2 * diffusion / eta)
     z, weight = np.polynomial.hermite_e.hermegauss(40)
     down = x**3 - x
-    for ascent, kicks in [("independent", zip(weight / weight.sum(), sigma * z)), ("full", [(1, 0)])]:
+    for ascent, kicks in [
+        ("independent", zip(weight / weight.sum(), sigma * z)),
+        ("full", [(1, 0)]),
+    ]:
         outcomes = [
             chains.Outcome(w, x - eta * down.subs(x, x + radius * (down + k)), eta * sigma)
             for w, k in kicks
@@ -344,7 +343,7 @@ def test_escape_of_adam_with_a_frozen_mean_square_is_the_exact_chain():
     assert abs(run.mean / eta - exact) < ALARM * run.stderr / eta
 
 
-def tracking_chain(eta, beta, sigma, start, square, *, places=40, squares=14, kicks=120):
+def tracking_chain(eta, beta, sigma, start, square, *, places=40, squares=14, kicks=120, wide=3.5):
     """Mean steps of Adam with β₁ = 0 from (start, square) to x ≥ 0 in the quartic well.
 
     T(x, v) = 1 + E T(x − η g/√v', v'), v' = βv + (1 − β)g², g = x³ − x + σξ. In (x, log v) T is
@@ -352,7 +351,7 @@ def tracking_chain(eta, beta, sigma, start, square, *, places=40, squares=14, ki
     one that is known, where the quadrature ends.
     """
     low, far = -2.6, 7.5
-    scales = np.log(sigma**2) + np.array([-3.0, 3.0]) * (beta > 0) + np.array([-1, 1]) * 0.5
+    scales = np.log(square) + np.array([-wide, wide])
 
     def nodes(count, a, b):
         return (a + b) / 2 - (b - a) / 2 * np.cos(np.pi * (np.arange(count) + 0.5) / count)
@@ -370,8 +369,6 @@ def tracking_chain(eta, beta, sigma, start, square, *, places=40, squares=14, ki
         edge = np.full(place.size, -np.inf)
         may = (1 - beta) * limit < 1
         edge[may] = -np.sqrt(limit * beta * v / (1 - (1 - beta) * limit))[may]
-        if beta == 0:
-            edge[may] = 0.0
         drift = place**3 - place
         first = np.clip((edge - drift) / sigma, -far, far)
         t, w = np.polynomial.legendre.leggauss(kicks)
@@ -392,10 +389,10 @@ def tracking_chain(eta, beta, sigma, start, square, *, places=40, squares=14, ki
 
 def test_escape_of_adam_that_tracks_is_an_exact_chain_in_two_dimensions():
     """The chain itself is first held against the one-dimensional chain of a frozen mean square."""
-    eta, sigma = 0.05, 1.6
+    eta, sigma = 0.15, 1.6
     frozen = chains.Outcome(1, x - eta / 1.5 * (x**3 - x), eta / 1.5 * sigma)
     frozen = chains.Chain([frozen], x, box=(-3, 3)).mean_steps(start=-0.6, upper=0)
-    assert tracking_chain(eta, 1.0, sigma, -0.6, 2.25) == pytest.approx(frozen, rel=1e-5)
+    assert tracking_chain(eta, 1.0, sigma, -0.6, 2.25, wide=0.2) == pytest.approx(frozen, rel=1e-5)
     exact = tracking_chain(eta, 0.8, sigma, -0.6, 2.25)
     finer = tracking_chain(eta, 0.8, sigma, -0.6, 2.25, places=48, squares=18, kicks=160)
     assert exact == pytest.approx(finer, rel=1e-4)
@@ -450,38 +447,6 @@ def test_the_moves_of_adam_on_a_plain_have_their_exact_variance():
         assert abs(move.mean()) < ALARM * np.sqrt(exact / count)
 
 
-def test_adal_and_adam_drift_by_the_ratio_of_gaussian_moments():
-    """A weak slope in strong noise, β₁ = 0 and v frozen by many steps: the ratio in closed form.
-
-    E sign-like drift: AdaL scales by |g|₁, its drift over the root of its mean square against
-    Adam's. In d dimensions (d + 1) m / √(3 + 4(d−1)m² + (d−1) + (d−1)(d−2)m²), m = √(2/π).
-    """
-    d, mu, walkers = 3, 0.05, 4000
-    names = sp.symbols("a:3", real=True)
-    tilt = Landscape(mu * sum(names), names, name="tilt", box=((-99, 99),) * d)
-    drifts = []
-    for rule in (adal(0, 0.999), adam(0, 0.999)):
-        states, _ = played(
-            rule,
-            tilt,
-            WhiteNoise(0.5),
-            start=[0.0] * d,
-            step=1.0,
-            steps=800,
-            seed=16,
-            walkers=(walkers,),
-        )
-        moves = np.diff(states[400:, :d], axis=0)
-        if rule.__name__ == "transformed":
-            moves *= np.sqrt(np.arange(401, 801))[:, None, None]
-        drifts.append(-moves.mean(axis=(0, 1)))
-    m = np.sqrt(2 / np.pi)
-    theory = (d + 1) * m / np.sqrt(3 + 4 * (d - 1) * m**2 + (d - 1) + (d - 1) * (d - 2) * m**2)
-    first, second = (drift.mean() for drift in drifts)
-    error = np.sqrt(sum((np.std(drift) / len(drift) ** 0.5 / drift.mean()) ** 2 for drift in drifts))
-    assert abs(first / second / theory - 1) < ALARM * error + 0.004
-
-
 # Normalised weights
 
 
@@ -520,7 +485,7 @@ def test_normalised_weights_on_a_plain_grow_by_their_kicks_and_balance_with_deca
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: sam(0), "radius must be a number above 0, got 0"),
+        (lambda: sam(0), "radius must be .*above 0, got 0; use sgd"),
         (lambda: sam(0.1, ascent="other"), "ascent.*one of 'same'.*got 'other'"),
         (lambda: sam(0.1, normalised=1), "normalised must be one of True, False, got 1"),
         (lambda: adam(1), "beta1.*0 or more, below 1, got 1"),
@@ -530,7 +495,7 @@ def test_normalised_weights_on_a_plain_grow_by_their_kicks_and_balance_with_deca
         (lambda: adam(second_moment=2.0), "start at zero.*bias_correction=False"),
         (lambda: adam(0.9, 1, bias_correction=False), "frozen mean square must be positive"),
         (lambda: adal(0.9, 1), "beta2, of AdaL, must be below 1"),
-        (lambda: weight_decay(-1), "rate must be a number above 0, got -1"),
+        (lambda: weight_decay(-1), "rate must be .*above 0, got -1"),
     ],
 )
 def test_options_out_of_range_are_refused(make, message):

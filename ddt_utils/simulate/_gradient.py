@@ -10,25 +10,8 @@ from dataclasses import replace
 
 import sympy as sp
 
-from ddt_utils.simulate.rules import Batch, Step, horner
-
-
-def fresh(name: str, count: int) -> tuple[sp.Dummy, ...]:
-    """Symbols that no landscape can have used.
-
-    Args:
-        name: what they are called.
-        count: how many.
-
-    Returns:
-        The symbols, real.
-    """
-    return tuple(sp.Dummy(f"{name}{i}", real=True) for i in range(count))
-
-
-def slopes(landscape) -> list[sp.Expr]:
-    """The gradient of the loss, each slope as Horner's rule where it is one polynomial."""
-    return [horner(slope) for slope in landscape.gradient_expression]
+from ddt_utils.simulate.rules import fresh
+from ddt_utils.simulate.step import Batch, Step
 
 
 def gradient(step: Step, landscape, dt: sp.Symbol) -> list[sp.Expr]:

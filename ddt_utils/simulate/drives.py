@@ -20,8 +20,8 @@ from ddt_utils._diffusion import expression
 from ddt_utils._expressions import derivative
 from ddt_utils.landscape import Landscape
 from ddt_utils.noise import Noise
-from ddt_utils.simulate._gradient import fresh, slopes
-from ddt_utils.simulate.rules import Rule, Start, Step, sgd
+from ddt_utils.simulate.rules import fresh, sgd, slopes
+from ddt_utils.simulate.step import Rule, Start, Step
 
 LAWS = ("normal", "sign")
 _RATIO = 4.0  # between neighbouring rates of the Ornstein–Uhlenbeck states
@@ -127,9 +127,8 @@ def stable(index: float) -> Rule:
         \left(\frac{\cos((1-\alpha)\Phi)}{W}\right)^{(1-\alpha)/\alpha},
 
     with an exponential W, a sign of its own, and :math:`\Phi = \frac\pi2(1-u)`, all of whose
-    sines and cosines are written as sines of positive multiples of u or sums of such: none loses
-    its digits or its sign where the jump is long. As noise of SGD: Şimşekli, Sagun and Gürbüzbalaban,
-    ICML 2019.
+    sines and cosines are written as sines of sums of positive terms: none loses its digits or its
+    sign where the jump is long. As noise of SGD: Şimşekli, Sagun and Gürbüzbalaban, ICML 2019.
 
     Args:
         index: α, from 0.5 (longer jumps are beyond single precision) to 2.
@@ -161,12 +160,7 @@ def stable(index: float) -> Rule:
         draws = fresh("uniform", 3 * factor.shape[1])
         jumps = [_stable(alpha, *draws[i : i + 3]) for i in range(0, len(draws), 3)]
         names = fresh("jump", len(jumps))
-        update = tuple(
-            sp.Add(x, -dt * slope, *(dt ** (1 / alpha) * f * s for f, s in zip(row, names)))
-            for x, slope, row in zip(
-                landscape.variables, slopes(landscape), factor.tolist(), strict=True
-            )
-        )
+        update = _driven(landscape, factor, names, dt ** (1 / alpha), dt)
         where = (*where, *zip(names, jumps, strict=True))
         return Step(landscape.variables, update, uniforms=draws, where=where, physical=True)
 
@@ -240,7 +234,7 @@ def fractional(hurst: float, *, memory: int = 1000) -> Rule:
 
     def remembering(landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:
         where, factor = noise.factor(landscape)
-        n, columns = landscape.dimension, factor.shape[1]
+        columns = factor.shape[1]
         states = [fresh(f"memory{j}_", len(law.keep)) for j in range(columns)]
         drawn = [fresh(f"xi{j}_", len(law.keep) + 1) for j in range(columns)]
         kicks, later = fresh("kick", columns), []
@@ -251,12 +245,7 @@ def fractional(hurst: float, *, memory: int = 1000) -> Rule:
             later += [
                 p * y + q * z for p, q, y, z in zip(law.keep, law.fresh, own, xi, strict=False)
             ]
-        update = [
-            sp.Add(x, -dt * slope, *(sp.sqrt(2) * dt**hurst * f * z for f, z in zip(row, kicks)))
-            for x, slope, row in zip(
-                landscape.variables, slopes(landscape), factor.tolist(), strict=True
-            )
-        ]
+        update = _driven(landscape, factor, kicks, sp.sqrt(2) * dt**hurst, dt)
         own, begin = sum(states, ()), fresh("rest", columns * len(law.keep))
         used = set().union(*(e.free_symbols for e in [*later, *(e for _, e in where)]))
         return Step(
@@ -269,6 +258,16 @@ def fractional(hurst: float, *, memory: int = 1000) -> Rule:
         )
 
     return remembering
+
+
+def _driven(landscape, factor, kicks, size, dt):
+    """The coordinates after a step down the slope and kicks of a size, by the factor of D."""
+    return tuple(
+        sp.Add(x, -dt * slope, *(size * f * z for f, z in zip(row, kicks, strict=True)))
+        for x, slope, row in zip(
+            landscape.variables, slopes(landscape), factor.tolist(), strict=True
+        )
+    )
 
 
 @dataclass(frozen=True)

@@ -17,17 +17,16 @@ import sympy as sp
 from ddt_utils import _checks
 from ddt_utils.landscape import Landscape
 from ddt_utils.noise import Noise
-from ddt_utils.simulate._gradient import bare, fresh, gradient, moved, slopes, unbatched
-from ddt_utils.simulate.rules import Rule, Step, sgd
+from ddt_utils.simulate._gradient import bare, gradient, moved, unbatched
+from ddt_utils.simulate.rules import fresh, sgd, slopes
+from ddt_utils.simulate.step import Rule, Step
 
 ASCENTS = ("same", "independent", "full")
 _TINY = 1e-12  # beside the length of a gradient, as in the authors' code
 _SMALLEST = 1e-30  # of a mean square that is divided by
 
 
-def sam(
-    radius: float, *, ascent: str = "same", normalised: bool = True, rule: Rule = sgd
-) -> Rule:
+def sam(radius: float, *, ascent: str = "same", normalised: bool = True, rule: Rule = sgd) -> Rule:
     r"""Sharpness-aware minimisation: the gradient is taken a little way uphill.
 
     .. math::
@@ -203,7 +202,7 @@ def adal(
 
     def transformed(landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:
         step = rule(landscape, noise, dt)
-        n, pulls = landscape.dimension, fresh("pull", landscape.dimension)
+        pulls = fresh("pull", landscape.dimension)
         where = (*step.where, *zip(pulls, gradient(step, landscape, dt), strict=True))
         scale = sp.Dummy("scale", real=True)
         where += ((scale, sp.Add(*(sp.Abs(g) for g in pulls))),)
@@ -212,7 +211,7 @@ def adal(
         count = step.iteration or sp.Dummy("iteration", real=True)
         moves = [
             m * (1 / sp.sqrt(sp.Max(v, _SMALLEST)) + epsilon) / sp.sqrt(count + 1)
-            for m, v in zip(mean[:n], square, strict=True)
+            for m, v in zip(mean, square, strict=True)
         ]
         return _with_moves(replace(step, iteration=count), landscape, moves, dt)
 
@@ -325,24 +324,29 @@ def _moments(step, pulls, beta1, beta2, second_moment, corrected):
     """The step that carries the averages of the pulls and of their squares too, and the averages.
 
     They stand behind the coordinates: n means, n mean squares and, corrected, the two weights.
+
+    Returns:
+        The step, whose coordinates do not move yet, the n means and the n mean squares.
+
+    Raises:
+        ValueError: another number of mean squares at the start than of coordinates.
     """
-    n = len(pulls)
-    if len(second_moment) not in (1, n):
+    n, many = len(pulls), len(second_moment)
+    if many not in (1, n):
         raise ValueError(
             f"second_moment must be one number or {n}, one for each coordinate, got {second_moment}"
         )
-    start = [0.0] * n + list(second_moment) * (n // len(second_moment))
+    start = [*[0.0] * n, *second_moment * (n // many)]
     old = (*fresh("mean", n), *fresh("square", n))
-    new = (*fresh("mean_next", n), *fresh("square_next", n))
-    values = [beta1 * m + (1 - beta1) * g for m, g in zip(old, pulls, strict=False)]
+    new = (*fresh("next_mean", n), *fresh("next_square", n))
+    values = [beta1 * m + (1 - beta1) * g for m, g in zip(old[:n], pulls, strict=True)]
     values += [beta2 * v + (1 - beta2) * g**2 for v, g in zip(old[n:], pulls, strict=True)]
-    weights = (sp.S.One, sp.S.One)
+    mean, square = new[:n], new[n:]
     if corrected:
-        old += kept if (kept := fresh("weight", 2)) else ()
-        weights = fresh("weight_next", 2)
-        new += weights
-        values += [b * w + (1 - b) for b, w in zip((beta1, beta2), kept, strict=True)]
-        start += [0.0, 0.0]
+        weights, heavier = fresh("weight", 2), fresh("next_weight", 2)
+        values += [b * w + (1 - b) for b, w in zip((beta1, beta2), weights, strict=True)]
+        old, new, start = old + weights, new + heavier, [*start, 0.0, 0.0]
+        mean, square = ([a / w for a in m] for m, w in zip((mean, square), heavier, strict=True))
     rest = step.initial_state or (0.0,) * (len(step.state) - n)
     step = replace(
         step,
@@ -351,5 +355,4 @@ def _moments(step, pulls, beta1, beta2, second_moment, corrected):
         initial_state=(*start, *rest),
         where=(*step.where, *zip(new, values, strict=True)),
     )
-    mean, square = ([a / w for a in part] for part, w in zip((new[:n], new[n : 2 * n]), weights))
     return step, mean, square

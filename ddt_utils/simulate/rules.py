@@ -49,9 +49,9 @@ def euler_maruyama(landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:
         1
     """
     where, factor = noise.factor(landscape)
-    xi = _fresh("xi", factor.shape[1])
+    xi = fresh("xi", factor.shape[1])
     update = []
-    for i, (x, slope) in enumerate(zip(landscape.variables, _slopes(landscape), strict=True)):
+    for i, (x, slope) in enumerate(zip(landscape.variables, slopes(landscape), strict=True)):
         kicks = (sp.sqrt(2 * dt) * factor[i, j] * z for j, z in enumerate(xi))
         update.append(sp.Add(x, -dt * slope, *kicks))
     return Step(landscape.variables, tuple(update), normals=xi, where=where)
@@ -113,7 +113,7 @@ def _evaluated_later(landscape, noise, dt, name, mean):
             "which D is diagonal, or add its drift to the loss and take euler_maruyama"
         )
     n, variables = landscape.dimension, landscape.variables
-    xi, end, before, after = (_fresh(word, n) for word in ("xi", "end", "before", "after"))
+    xi, end, before, after = (fresh(word, n) for word in ("xi", "end", "before", "after"))
     there = dict(zip(variables, end, strict=True))
     where = list(where)
     where += zip(before, factor.diagonal(), strict=True)
@@ -124,7 +124,7 @@ def _evaluated_later(landscape, noise, dt, name, mean):
     where += ((a, s.xreplace(there)) for a, s in zip(after, factor.diagonal(), strict=True))
     update = (
         sp.Add(x, -dt * slope, sp.sqrt(2 * dt) * mean(b, a) * z)
-        for x, slope, b, a, z in zip(variables, _slopes(landscape), before, after, xi, strict=True)
+        for x, slope, b, a, z in zip(variables, slopes(landscape), before, after, xi, strict=True)
     )
     return Step(variables, tuple(update), normals=xi, where=tuple(where))
 
@@ -155,7 +155,7 @@ def sgd(landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:
     if not isinstance(noise, MinibatchNoise):
         return replace(euler_maruyama(landscape, noise, dt), physical=True)
     noise.check(landscape)
-    counts = _fresh("count", len(noise.losses))
+    counts = fresh("count", len(noise.losses))
     slopes = [
         [horner(_expressions.derivative(loss, x)) for x in landscape.variables]
         for loss in noise.losses
@@ -196,8 +196,8 @@ def momentum(beta: float, rule: Rule = sgd) -> Rule:
     def heavy_ball(landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:
         step = rule(landscape, noise, dt)
         n = landscape.dimension
-        v = _fresh("velocity", n)
-        w = _fresh("faster", n)
+        v = fresh("velocity", n)
+        w = fresh("faster", n)
         kept = tuple(
             (new, beta * old + (moved - x))
             for new, old, moved, x in zip(w, v, step.update, step.state, strict=False)
@@ -218,13 +218,28 @@ def momentum(beta: float, rule: Rule = sgd) -> Rule:
     return heavy_ball
 
 
-def _fresh(name, count):
-    """Symbols that no landscape can have used."""
+def fresh(name: str, count: int) -> tuple[sp.Dummy, ...]:
+    """Symbols that no landscape can have used.
+
+    Args:
+        name: what they are called.
+        count: how many.
+
+    Returns:
+        Real symbols, ``name0`` and so on.
+    """
     return tuple(sp.Dummy(f"{name}{i}", real=True) for i in range(count))
 
 
-def _slopes(landscape):
-    """The gradient; a polynomial in one variable as Horner's rule, which takes fewer operations."""
+def slopes(landscape: Landscape) -> list[sp.Expr]:
+    """The gradient; a polynomial in one variable as Horner's rule, which takes fewer operations.
+
+    Args:
+        landscape: the loss.
+
+    Returns:
+        n expressions.
+    """
     return [horner(slope) for slope in landscape.gradient_expression]
 
 
