@@ -166,9 +166,15 @@ def test_a_piecewise_without_a_default_is_refused():
 @pytest.mark.parametrize("side", [(-2, 0.5), (-0.5, 2)])
 @pytest.mark.parametrize("axis", [0, 1])
 def test_any_coordinate_beyond_the_bound_diverges(axis, side):
-    """The bound is ten times the farthest side of the box, here 20; it comes before the exit."""
+    """The bound is ten times the farthest side of the box, here 20, or what is asked for."""
     slope = Landscape(-(x, y)[axis], (x, y), name="slope", box=(side, (-1, 1.5)))
-    for end, status in [(18.5, ESCAPED), (21.5, DIVERGED)]:
+    for end, bound, status, when in [
+        (18.5, None, ESCAPED, 19),
+        (19.5, None, ESCAPED, 20),  # beyond the bound, but out
+        (21.5, None, DIVERGED, 20),
+        (21.5, 30, ESCAPED, 22),
+        (21.5, 7.5, DIVERGED, 8),
+    ]:
         run = first_passage(
             slope,
             FactorNoise([[0], [0]]),
@@ -178,9 +184,10 @@ def test_any_coordinate_beyond_the_bound_diverges(axis, side):
             walkers=3,
             seed=1,
             max_time=100,
+            bound=bound,
         )
         assert np.all(run.status == status)
-        assert np.all(run.times == (19 if status == ESCAPED else 20))
+        assert np.all(run.times == when)
 
 
 def test_a_step_that_is_not_a_number_is_refused_at_the_start_and_diverges_later():

@@ -1,4 +1,4 @@
-"""What a step may carry and draw: laws of the start, against laws that are known in closed form.
+"""What a step may carry and draw: starts, names, bounds, against laws in closed form and NumPy.
 
 Statistical tests have fixed seeds and a false alarm of 1e-5 for each comparison.
 """
@@ -11,6 +11,7 @@ import sympy as sp
 from scipy import stats
 
 from ddt_utils import catalog, simulate
+from ddt_utils.escape import ESCAPED
 from ddt_utils.landscape import Landscape
 from ddt_utils.noise import FactorNoise, WhiteNoise
 from ddt_utils.simulate import Problem, Run, Start, Step, euler_maruyama
@@ -150,3 +151,100 @@ def test_a_start_is_checked():
     law = Start(((v, a * y),), normals=(a,))
     with pytest.raises(ValueError, match="got also y"):
         Problem(bowl(), SILENT, start=0, exit=x > 1, step=0.1, rule=beginning(law))
+
+
+# What is carried: exits, observables, results
+
+
+VELOCITY = sp.Symbol("velocity0")
+
+
+def test_velocity_is_returned_and_observed():
+    """Heavy ball: v′ = βv − ηL′ + noise and x′ = x + v′, so each place differs by the velocity."""
+    rule = simulate.momentum(0.8)
+    options = dict(start=0.5, step=0.1, walkers=300, seed=2, rule=rule)
+    times = 0.1 * np.arange(5)
+    asked = [x, VELOCITY, x * VELOCITY - 3]
+    seen = simulate.ensemble(bowl(), WhiteNoise(0.3), times=times, observe=asked, **options)
+    places = simulate.ensemble(bowl(), WhiteNoise(0.3), times=times, **options)[:, :, 0]
+    assert seen.dtype == np.float64 and np.array_equal(seen[..., 0], places)
+    assert np.all(seen[0, :, 1] == 0)
+    assert np.max(np.abs(np.diff(places, axis=0) - seen[1:, :, 1])) < 3e-7
+    assert np.array_equal(seen[..., 2], seen[..., 0] * seen[..., 1] - 3)
+    alone = simulate.ensemble(bowl(), WhiteNoise(0.3), times=times, observe=VELOCITY, **options)
+    assert np.array_equal(alone[..., 0], seen[..., 1])
+    run = simulate.first_passage(
+        bowl(), WhiteNoise(0.3), exit=x > 60, max_time=0.4, bound=50, **options
+    )
+    assert np.array_equal(run.carried["velocity0"], seen[-1, :, 1].astype(np.float32))
+    late = run.after(0.3)
+    assert np.array_equal(late.carried["velocity0"], run.carried["velocity0"])
+
+
+@pytest.mark.parametrize("centre", [0, 500])
+def test_an_exit_may_ask_for_energy(centre):
+    """First step at which v²/2 + L exceeds a level, against NumPy on the recorded walkers."""
+    well, level, step = bowl(0.7, centre), 0.9, 0.125
+    rule, steps = simulate.momentum(0.8), 64
+    energy = well.expression + VELOCITY**2 / 2
+    options = dict(start=centre + 0.25, step=step, walkers=400, seed=9, rule=rule)
+    times = step * np.arange(1, steps + 1)
+    seen = simulate.ensemble(well, WhiteNoise(0.05), times=times, observe=energy, **options)[..., 0]
+    over = seen > level
+    clear = np.min(np.abs(seen - level), axis=0) > 1e-5  # no tie that rounding decides
+    assert np.mean(clear) > 0.9
+    first = np.where(over.any(axis=0), np.argmax(over, axis=0) + 1, steps) * step
+    run = simulate.first_passage(
+        well, WhiteNoise(0.05), exit=energy > level, max_time=step * steps, **options
+    )
+    assert 50 < run.escaped < 380 and run.bias_correction.startswith("none")
+    assert np.array_equal(run.times[clear], first[clear])
+    assert np.array_equal((run.status == ESCAPED)[clear], over.any(axis=0)[clear])
+
+
+def test_what_a_walker_counts_may_end_it():
+    """The number of steps by its name, in a rule that approximates continuous time."""
+
+    def rule(landscape, noise, dt):
+        walk = euler_maruyama(landscape, noise, dt)
+        return dataclasses.replace(walk, iteration=sp.Dummy("steps", real=True))
+
+    options = dict(start=0.5, step=0.125, walkers=5, seed=2, rule=rule)
+    exit = sp.Symbol("steps") >= 11
+    run = simulate.first_passage(bowl(), WhiteNoise(0.01), exit=exit, **options)
+    assert np.all(run.times == 11 * 0.125) and np.all(run.carried["steps"] == 11)
+    with pytest.raises(ValueError, match="uses coordinates alone, got steps >= 11; leave"):
+        Problem(
+            bowl(), WhiteNoise(0.01), start=0, exit=exit, step=0.1, rule=rule, barrier_shift=True
+        )
+    with pytest.raises(ValueError, match="start must lie inside.*steps < 3"):
+        Problem(bowl(), WhiteNoise(0.01), start=0, exit=sp.Symbol("steps") < 3, step=0.1, rule=rule)
+
+
+def test_a_variable_comes_before_what_has_its_name():
+    """A coordinate that is called velocity0 is meant by that symbol, not the velocity."""
+    (u,) = names = (sp.Symbol("velocity0", real=True),)
+    well = Landscape(u**2 / 2, names, name="bowl", box=((-3, 3),))
+    options = dict(start=0.5, step=0.1, times=[0.1, 0.2], walkers=9, seed=1)
+    options |= dict(rule=simulate.momentum(0.5))
+    seen = simulate.ensemble(well, WhiteNoise(0.1), observe=sp.Symbol("velocity0"), **options)
+    assert np.array_equal(seen, simulate.ensemble(well, WhiteNoise(0.1), **options))
+
+
+def test_an_unknown_name_is_refused_with_those_that_are_known():
+    options = dict(start=0, step=0.1, rule=simulate.momentum(0.5))
+    with pytest.raises(ValueError, match=r"variables \(x,\) and x, velocity0, got also {speed}"):
+        Problem(bowl(), SILENT, exit=sp.Symbol("speed") > 1, **options)
+    options |= dict(times=[1], walkers=1, seed=0)
+    with pytest.raises(ValueError, match=r"may use x, velocity0, got \['speed'\] in 2\*speed"):
+        simulate.ensemble(bowl(), SILENT, observe=[2 * sp.Symbol("speed")], **options)
+    with pytest.raises(ValueError, match="an expression at least, got none"):
+        simulate.ensemble(bowl(), SILENT, observe=[], **options)
+    with pytest.raises(ValueError, match="an observable must be"):
+        simulate.ensemble(bowl(), SILENT, observe=["x"], **options)
+
+
+@pytest.mark.parametrize("bound", [0, 0.5, -3, 1e25, np.inf, np.nan, "far", True])
+def test_a_bound_is_farther_than_the_start_and_within_single_precision(bound):
+    with pytest.raises(ValueError, match="bound must be .*more than at its start"):
+        Problem(bowl(), SILENT, start=0.5, exit=x > 1, step=0.1, bound=bound)

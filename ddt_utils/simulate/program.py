@@ -68,9 +68,9 @@ def write(
     Args:
         step: the step of a walker.
         dt: the value of the symbol ``dt``.
-        bound: a walker farther from the origin has diverged.
+        bound: a walker farther from the origin has diverged, unless the exit holds there.
         dimension: how many of the state variables are coordinates.
-        exit: a SymPy condition in the coordinates.
+        exit: a SymPy condition in the symbols of the state.
         compensated: carry what rounding took from each coordinate to the next step (Kahan 1965);
             these remainders follow the state, one for each coordinate.
         target: ``"cpu"`` or ``"cuda"``.
@@ -103,12 +103,14 @@ def write(
     spare = len(step.normals) % 2 == 1
     other = draws.uniforms(len(step.uniforms))
     other += draws.minibatch(step.batch) if step.batch else []
+    used = {f"n{i}": i for i, s in enumerate(step.state) if i < dimension or s in exit.free_symbols}
     parts = {
+        "used": used,
         "parameters": [f"p{i} = parameters[{i}]" for i in range(len(writer.parameters))],
         "first draws": draws.normals(len(step.normals), spare, fresh=True) + other,
         "second draws": draws.normals(len(step.normals), spare, fresh=False) + other,
         "move": moving,
-        "reach": reach,
+        "arrived": [*looking, *reach[:-1], f"there = {reached} & (reach < infinity)"],
         "look": [*looking, *reach, f"done = {reached} | ~finite"],
         "start": starting,
         "begins": begins,
@@ -215,6 +217,10 @@ def _cpu(parts, size, spare, dimension):
     if parts["start"]:
         start = [*enter, *(f"x{i} = start[{i}]" for i in range(size)), *parts["start"], *leave]
         start += [f"{place} = {name}" for place, name in zip(state, parts["begins"], strict=True)]
+    record = [f"states[row, w, {i}] = {place}" for i, place in enumerate(state)]
+    if size > dimension:  # the rest is recorded only where it is asked for
+        rest, record = record[dimension:], record[:dimension]
+        record += [f"if states.shape[2] > {dimension}:", *("    " + line for line in rest)]
     arrays = [f"s{i}" for i in range(size)] + [f"t{i}" for i in range(size)]
     arrays += ["when", "then"] + (["spare_"] if spare else [])
     return {
@@ -227,10 +233,10 @@ def _cpu(parts, size, spare, dimension):
         "SAVE": [f"state[w, {i}] = {place}" for i, place in enumerate(state)]
         + [f"words[w, {i}] = {place}" for i, place in enumerate(words)],
         "SAVE_STATE": [f"state[w, {i}] = {place}" for i, place in enumerate(state)],
-        "RECORD": [f"states[row, w, {i}] = {place}" for i, place in enumerate(state[:dimension])],
+        "RECORD": record,
         "STRIDE": [f"STRIDE = {stride}  # steps from s to t"],
-        "NEW": [f"n{i} = {state[i]}" for i in range(dimension)],
-        "REACH": parts["reach"],
+        "NEW": [f"{name} = {state[i]}" for name, i in parts["used"].items()],
+        "ARRIVED": parts["arrived"],
         "THERE": absorbed(state, twin),
         "BACK": absorbed(twin, state),
         "COPY": [f"{state[i]} = {twin[i]}" for i in range(size)] + ["when[l] = then[l]"],
@@ -263,8 +269,8 @@ def _cuda(parts, size, spare, dimension):
         + [f"words[w, {i}] = {word}" for i, word in enumerate("abcd")],
         "SAVE_STATE": [f"state[w, {i}] = x{i}" for i in range(size)]
         + [f"words[w, {i}] = np.uint32(0)" for i in range(4)],
-        "NEW": [f"n{i} = x{i}" for i in range(dimension)],
-        "REACH": parts["reach"],
+        "NEW": [f"{name} = x{i}" for name, i in parts["used"].items()],
+        "ARRIVED": parts["arrived"],
         "FIRST_STEP": step("first draws"),
         "SECOND_STEP": step("second draws"),
     }

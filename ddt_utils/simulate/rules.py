@@ -12,8 +12,11 @@ For example, SGD that looks at the sign of the gradient alone::
         moves = [x + dt * sp.sign(new - x) for x, new in pairs]
         return dataclasses.replace(step, update=tuple(moves), physical=True)
 
-A walker that lands beyond ten times the box of its landscape has diverged, so a rule with long
-jumps, such as Lévy noise, wants a large box.
+What a rule's walkers carry beside their place has a name by which an exit or an observable can ask
+for it: the ``velocity0`` of :func:`momentum`, for example.
+
+A walker that is not out and lands beyond ten times the box of its landscape has diverged, so a rule
+with long jumps, such as Lévy noise, wants a bound of its own; see :class:`Problem`.
 """
 
 from __future__ import annotations

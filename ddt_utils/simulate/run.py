@@ -73,7 +73,7 @@ class Run:
         """Check the arguments; nobody starts yet."""
         if not isinstance(problem, Problem):
             raise ValueError(f"a run needs a Problem, got {problem!r}; see simulate.Problem")
-        problem.landscape.exit_condition(problem.exit)
+        problem.landscape.exit_condition(problem.exit, tuple(problem._step.names))
         self.problem = problem
         self.walkers, self.seed = check_ensemble(walkers=walkers, seed=seed)
         self.first = _checks.whole(
@@ -146,6 +146,7 @@ class Run:
             ),
             step=float(dt),
             bias_correction=correction,
+            carried=self.problem.carried(pool.state[started]),
         )
 
     def extend(self, max_time: float | None) -> Run:

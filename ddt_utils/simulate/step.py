@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import sympy as sp
 
 from ddt_utils import _checks
+from ddt_utils._diffusion import expression
 from ddt_utils.landscape import Landscape
 from ddt_utils.noise import Noise
 
@@ -60,7 +61,7 @@ class Start:
 
     def __post_init__(self):
         """Check the symbols."""
-        pairs = tuple((symbol, sp.sympify(e)) for symbol, e in self.values)
+        pairs = tuple((symbol, expression("a start", e)) for symbol, e in self.values)
         if len(dict(pairs)) < len(pairs):
             raise ValueError(
                 f"a start gives each variable of the state one expression, got {pairs}; add up or "
@@ -76,6 +77,7 @@ class Step:
     Args:
         state: what a walker carries, one symbol each: the coordinates first, in the order of the
             landscape's variables, then anything else, such as velocities, which start at zero.
+            An exit and an observable may use each, by a symbol of its name.
         update: the new value of each, in the symbols of ``state``, of the random numbers, of
             ``where`` and in ``dt``.
         normals: symbols of independent standard normal numbers, fresh in every step.
@@ -136,6 +138,34 @@ class Step:
                 f"a step needs one update for each of its {len(self.state)} state variables, got "
                 f"{len(self.update)}"
             )
+
+    @property
+    def names(self) -> dict:
+        """The symbols of the state by name; where two have one name, the first of them."""
+        found = {}
+        for symbol in self.state:
+            found.setdefault(symbol.name, symbol)
+        return found
+
+    def named(self, e: sp.Basic) -> sp.Basic:
+        """An expression or a condition in the symbols of the state.
+
+        Args:
+            e: one whose symbols are those of the state, or others with their names.
+
+        Returns:
+            The same in the symbols of the state.
+
+        Raises:
+            ValueError: a symbol of another name.
+        """
+        others = e.free_symbols - set(self.state)
+        unknown = sorted(symbol.name for symbol in others if symbol.name not in self.names)
+        if unknown:
+            raise ValueError(
+                f"what is asked of a walker may use {', '.join(self.names)}, got {unknown} in {e}"
+            )
+        return e.xreplace({symbol: self.names[symbol.name] for symbol in others})
 
     def complete(self, dimension: int) -> Step:
         """The step with every value that a walker carries in its state.
