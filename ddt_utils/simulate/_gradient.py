@@ -10,8 +10,29 @@ from dataclasses import replace
 
 import sympy as sp
 
-from ddt_utils.simulate.rules import fresh
+from ddt_utils.simulate.rules import fresh, slopes
 from ddt_utils.simulate.step import Batch, Step
+
+
+def driven(landscape, factor: sp.Matrix, kicks, size, dt: sp.Symbol) -> tuple[sp.Expr, ...]:
+    """The coordinates after a step down the slope and kicks by the factor of D.
+
+    Args:
+        landscape: the loss.
+        factor: σ, n × k.
+        kicks: k symbols, the kicks in units of ``size``.
+        size: an expression in dt.
+        dt: the symbol of the time step.
+
+    Returns:
+        n expressions.
+    """
+    return tuple(
+        sp.Add(x, -dt * slope, *(size * f * z for f, z in zip(row, kicks, strict=True)))
+        for x, slope, row in zip(
+            landscape.variables, slopes(landscape), factor.tolist(), strict=True
+        )
+    )
 
 
 def gradient(step: Step, landscape, dt: sp.Symbol) -> list[sp.Expr]:
@@ -68,6 +89,11 @@ def moved(step: Step, landscape, places, dt: sp.Symbol):
     there = dict(zip(landscape.variables, places, strict=True)) | names
     where = tuple((names[name], e.xreplace(there)) for name, e in step.where)
     return where, [e.xreplace(there) for e in gradient(step, landscape, dt)]
+
+
+def along(landscape, pulls, dt: sp.Symbol) -> tuple[sp.Expr, ...]:
+    """The coordinates after a step of dt against what is given, n expressions."""
+    return tuple(x - dt * g for x, g in zip(landscape.variables, pulls, strict=True))
 
 
 def unbatched(step: Step) -> Step:
