@@ -50,6 +50,17 @@ def problems():
         law = simulate.Start(((x, x + a / 5 + u / 8),), normals=(a,), uniforms=(u,))
         return replace(step, start=law)
 
+    def epochs(landscape, kick, dt):
+        """Reshuffled minibatches with momentum and a schedule."""
+        step, k = simulate.momentum(0.75)(landscape, kick, dt), sp.Symbol("k", real=True)
+        batch = replace(step.batch, reshuffled=True)
+        return replace(step, batch=batch, iteration=k, duration=dt / (1 + k))
+
+    def weighted(landscape, kick, dt):
+        """Minibatches with samples that are drawn more or less often."""
+        step = simulate.sgd(landscape, kick, dt)
+        return replace(step, batch=replace(step.batch, weights=(0.35, 0.2, 0.05, 0.4)))
+
     def minibatch(size, replacement):
         return noise.MinibatchNoise(losses, 0.5, size, replacement=replacement)
 
@@ -86,6 +97,20 @@ def problems():
             mean,
             minibatch(2, False),
             dict(start=-1, exit=x > -0.7, **sgd),
+        ),
+        "epochs, a clock, an exit by velocity and time": (
+            mean,
+            minibatch(2, False),
+            dict(
+                start=-1,
+                exit=(sp.Symbol("velocity0") > 0.4) | (sp.Symbol("time") > 1.9) & (x > -1),
+                **sgd | dict(rule=epochs),
+            ),
+        ),
+        "weighted minibatches": (
+            mean,
+            minibatch(3, True),
+            dict(start=-1, exit=x > -0.5, **sgd | dict(rule=weighted)),
         ),
         "minibatches of five, uniform numbers, pieces": (
             well(pieces),

@@ -4,6 +4,7 @@ Statistical tests have fixed seeds and a false alarm of 1e-5 for each comparison
 """
 
 import dataclasses
+from itertools import combinations, permutations, product
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ from scipy import stats
 from ddt_utils import catalog, simulate
 from ddt_utils.escape import ESCAPED
 from ddt_utils.landscape import Landscape
-from ddt_utils.noise import FactorNoise, WhiteNoise
-from ddt_utils.simulate import Problem, Run, Start, Step, euler_maruyama
+from ddt_utils.noise import FactorNoise, MinibatchNoise, WhiteNoise
+from ddt_utils.simulate import Batch, Problem, Run, Start, Step, euler_maruyama, sgd
+from ddt_utils.simulate.program import DT
 
 x, y, v, c = sp.symbols("x y v c", real=True)
 z, q, a, b = sp.symbols("z q a b", real=True)
@@ -248,3 +250,186 @@ def test_an_unknown_name_is_refused_with_those_that_are_known():
 def test_a_bound_is_farther_than_the_start_and_within_single_precision(bound):
     with pytest.raises(ValueError, match="bound must be .*more than at its start"):
         Problem(bowl(), SILENT, start=0.5, exit=x > 1, step=0.1, bound=bound)
+
+
+# Minibatches
+
+
+def counting(batch):
+    """A rule that adds up how often each sample was drawn, from a batch of that many symbols."""
+
+    def rule(landscape, noise, dt):
+        seen = sp.symbols(f"seen:{len(batch.counts)}", real=True)
+        update = (x, *(s + n for s, n in zip(seen, batch.counts, strict=True)))
+        return Step((x, *seen), update, batch=batch, physical=True)
+
+    return rule
+
+
+def drawn(m, size, *, steps, walkers=40_000, **options):
+    """How often each sample was in each of the first minibatches; shape (steps, walkers, m)."""
+    counts = sp.symbols(f"n:{m}", real=True)
+    batch = Batch(counts, size, **options)
+    seen = simulate.ensemble(
+        bowl(),
+        SILENT,
+        start=0,
+        step=1,
+        times=np.arange(1, steps + 1),
+        walkers=walkers,
+        seed=m + 10 * size,
+        rule=counting(batch),
+        observe=sp.symbols(f"seen:{m}"),
+    )
+    return np.diff(seen, axis=0, prepend=0).astype(int)
+
+
+def compare(codes, law):
+    """A chi-square test of whole numbers against {number: probability}; rare ones together."""
+    values, found = np.unique(codes, return_counts=True)
+    found = dict(zip(values.tolist(), found.tolist(), strict=True))
+    observed = np.array([found.pop(code, 0) for code in law])
+    assert not found  # nothing outside the law
+    expected = np.array(list(law.values())) * codes.size
+    assert expected.sum() == pytest.approx(codes.size, rel=1e-9)
+    if len(law) == 1:
+        return
+    rare = expected < 10
+    pooled = [np.append(v[~rare], v[rare].sum()) if rare.any() else v for v in (observed, expected)]
+    assert stats.chisquare(*pooled).pvalue > 1e-5
+
+
+WEIGHTS = (0.25, 0.03, 0.42, 0.3)
+
+
+@pytest.mark.parametrize(("size", "weights"), [(1, WEIGHTS), (3, WEIGHTS), (2, (0.9998, 2e-4))])
+def test_weighted_minibatches_follow_the_multinomial_law(size, weights):
+    m = len(weights)
+    counts = drawn(m, size, steps=3, replacement=True, weights=weights)
+    assert np.all(counts.sum(axis=2) == size) and counts.min() >= 0
+    base = (size + 1) ** np.arange(m)
+    cells = [c for c in product(range(size + 1), repeat=m) if sum(c) == size]
+    law = {int(base @ c): stats.multinomial.pmf(c, size, weights) for c in cells}
+    compare((counts @ base).ravel(), law)
+    one, two = counts[:-1, :, 0].ravel(), counts[1:, :, 0].ravel()
+    assert abs(np.corrcoef(one, two)[0, 1]) < ALARM / np.sqrt(len(one))
+
+
+@pytest.mark.parametrize(("m", "size"), [(3, 1), (6, 2), (4, 4)])
+def test_an_epoch_is_every_order_with_the_same_probability(m, size):
+    """All sequences of minibatches of one epoch, and of two in a row."""
+    length = m // size
+    counts = drawn(m, size, steps=2 * length, replacement=False, reshuffled=True)
+    epochs = counts.reshape(2, length, -1, m)
+    assert np.all(epochs.sum(axis=1) == 1) and np.all(counts.sum(axis=2) == size)
+    place = np.tensordot(np.arange(length), epochs, axes=(0, 1))  # when each sample came
+    codes = place @ length ** np.arange(m)
+    orders = set(permutations(np.repeat(np.arange(length), size).tolist()))
+    law = {int(np.dot(o, length ** np.arange(m))): 1 / len(orders) for o in orders}
+    compare(codes.ravel(), law)
+    if m == 3:
+        both = codes[0] * length**m + codes[1]
+        compare(both, {a * length**m + b: 1 / len(law) ** 2 for a in law for b in law})
+
+
+def test_two_epochs_of_sgd_have_the_moments_of_all_orders():
+    """Parabolas of one curvature, tilted by samples; the variance is far below that of draws."""
+    tilts = (0.5, -0.25, 1.5, 0.25)
+    losses = tuple(x**2 / 2 + t * x for t in tilts)
+    well = Landscape(sp.expand(sum(losses) / 4), (x,), name="well", box=((-5, 5),))
+
+    def epochs(landscape, noise, dt):
+        step = sgd(landscape, noise, dt)
+        return dataclasses.replace(step, batch=dataclasses.replace(step.batch, reshuffled=True))
+
+    rate, options = 0.2, dict(start=1.0, step=0.2, walkers=20_000, seed=3)
+    noise = MinibatchNoise(losses, rate, 2, replacement=False)
+    times = rate * np.arange(1, 5)
+    found = simulate.ensemble(well, noise, times=times, rule=epochs, **options)[..., 0]
+    exact = np.array([1.0])  # every order of the pairs of two epochs
+    pairs = [(tilts[i] + tilts[j]) / 2 for i, j in combinations(range(4), 2)]
+    for _ in range(2):
+        half = ((1 - rate) * exact - rate * pair for pair in pairs)
+        rest = (sum(tilts) / 2 - pair for pair in pairs)
+        exact = np.concatenate([(1 - rate) * p - rate * r for p, r in zip(half, rest, strict=True)])
+    mean, spread = exact.mean(), exact.std()
+    assert abs(found[3].mean() - mean) < ALARM * spread / np.sqrt(20_000)
+    fourth = np.mean((exact - mean) ** 4) - spread**4
+    assert abs(found[3].var() - spread**2) < ALARM * np.sqrt(fourth / 20_000)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(size=2, replacement=True, weights=(0.5, 0.4, 0.2)), "with the sum one, got"),
+        (dict(size=2, replacement=True, weights=(0.5, 0.5, 0)), "positive with the sum one"),
+        (dict(size=2, replacement=True, weights=(0.5, 0.5)), "weights must"),
+        (dict(size=2, replacement=False, weights=(0.5, 0.3, 0.2)), "replacement=False; without"),
+        (dict(size=3, replacement=True, reshuffled=True), "without replacement, .*got 3 of 3"),
+        (dict(size=2, replacement=False, reshuffled=True), "divides their number, got 2 of 3"),
+        (dict(size=0, replacement=True), "size of a batch must be .*got 0"),
+        (dict(size=4, replacement=False), "size of a batch must be .*got 4"),
+    ],
+)
+def test_a_batch_is_checked(options, message):
+    with pytest.raises(ValueError, match=message):
+        Batch(sp.symbols("n:3"), **options)
+
+
+# Time
+
+
+def annealed(landscape, noise, dt):
+    """Descent with steps of dt/√(1 + k)."""
+    k = sp.Symbol("k", real=True)
+    step, spent = euler_maruyama(landscape, noise, dt), dt / sp.sqrt(1 + k)
+    update = tuple(e.xreplace({dt: spent}) for e in step.update)
+    return dataclasses.replace(step, update=update, iteration=k, duration=spent, physical=True)
+
+
+def test_escape_times_are_sums_of_a_schedule():
+    """η_k = dt/√(1 + k): each escape time is the sum up to the step in which it was."""
+    options = dict(start=0.5, exit=x > 1.3, step=0.25, walkers=500, seed=5, rule=annealed)
+    run = simulate.first_passage(bowl(), WhiteNoise(0.8), max_time=0.25 * 400, **options)
+    steps = run.carried["k"].astype(int)
+    sums = np.cumsum(0.25 / np.sqrt(np.arange(1, 401)))
+    assert len(set(steps)) > 50 and run.censored > 0 and run.escaped > 100
+    assert run.times == pytest.approx(sums[steps - 1], rel=1e-7)
+    assert np.all(steps[run.status != ESCAPED] == 400)
+    with pytest.raises(ValueError, match="keep=False and steps with a duration"):
+        simulate.first_passage(bowl(), WhiteNoise(0.8), keep=False, max_time=9, **options)
+
+
+def test_a_clock_keeps_the_digits_of_a_double():
+    """200 000 steps of the float32 next to 0.1, beside coordinates that carry remainders or not."""
+
+    def still(landscape, noise, dt):
+        walk = euler_maruyama(landscape, noise, dt)
+        return dataclasses.replace(walk, duration=sp.Float(0.1), physical=True)
+
+    for step in (0.1, 1e-12):
+        problem = Problem(
+            bowl(0.001),
+            WhiteNoise(1e-3),
+            start=0.5,
+            exit=x > 8,
+            step=step,
+            rule=still,
+            max_time=200_000 * step,
+            bound=1e9,
+        )
+        assert problem.compensated is (step < 1e-3)
+        run = Run(problem, walkers=3, seed=1).finish().result()
+        exact = 200_000 * float(np.float32(0.1))
+        assert run.times == pytest.approx(np.full(3, exact), rel=1e-12)
+
+
+def test_a_duration_is_positive():
+    for duration in (sp.Float(0), -DT, sp.log(DT)):
+
+        def rule(landscape, noise, dt, duration=duration):
+            step = euler_maruyama(landscape, noise, dt)
+            return dataclasses.replace(step, duration=duration.subs(DT, dt))
+
+        with pytest.raises(ValueError, match="duration of a step must be positive, got"):
+            Problem(bowl(), WhiteNoise(0.1), start=0, exit=x > 1, step=0.1, rule=rule)

@@ -7,6 +7,9 @@ from functools import lru_cache
 import numpy as np
 import sympy as sp
 
+from ddt_utils.simulate import program
+from ddt_utils.simulate.step import CLOCK
+
 _HOPELESS = 60.0  # barriers over D, on the way to the exit: e⁶⁰ units of time or so
 _HALVINGS = 40  # of an interval in which D changes, before the change counts as a jump
 
@@ -59,6 +62,27 @@ def check_curvature(problem) -> None:
             "the step of a diffusion must be well below one over the curvature, got step "
             f"{problem.step:g} and curvature {largest:.3g} at the start; take a smaller step, or "
             "rule=sgd if the step itself is what happens"
+        )
+
+
+def check_duration(problem) -> None:
+    """Refuse a step that takes no time at the start, as far as numbers tell.
+
+    Args:
+        problem: the problem.
+
+    Raises:
+        ValueError: the duration of a step is not positive and finite there.
+    """
+    step = problem._step
+    if CLOCK not in step.state:
+        return
+    spent = step.update[step.state.index(CLOCK)] - CLOCK
+    found = spent.subs(problem._beginning | {program.DT: problem.step})
+    if found.is_number and not (found.is_finite and found > 0):
+        raise ValueError(
+            f"the duration of a step must be positive, got {spent}, which is {found} at the start; "
+            "for a schedule divide by 1 + iteration"
         )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ddt_utils.simulate.step import Batch
 
 
@@ -40,11 +42,12 @@ def uniforms(count: int) -> list[str]:
     return [line for i in range(count) for line in (draws, f"u{i} = uniform(r)")]
 
 
-def minibatch(batch: Batch) -> list[str]:
+def minibatch(batch: Batch, number) -> list[str]:
     """Statements that count in ``m0``, ``m1`` and so on how often each sample is in the minibatch.
 
     Args:
         batch: the minibatch.
+        number: a function that keeps a constant and returns the parameter that holds it.
 
     Returns:
         The statements.
@@ -72,6 +75,8 @@ def minibatch(batch: Batch) -> list[str]:
             ]
             left = f"left{j}"
         return [*lines, f"m{m - 1} = {left}"]
+    if batch.weights:
+        return _weighted(batch, number)
     lines, bits, unused = [], (m - 1).bit_length(), 0
     for i in range(size):
         if m & (m - 1):  # the integer part of m times a fraction; bias below m / 2^24
@@ -90,3 +95,20 @@ def minibatch(batch: Batch) -> list[str]:
             lines.append(f"m{j} = {f'm{j} + ' if i else ''}{one}")
     taken = " - ".join(f"m{j}" for j in range(m - 1))
     return [*lines, f"m{m - 1} = np.float32({size}) - {taken}"]
+
+
+def _weighted(batch, number):
+    """Counts of samples with weights: how many uniforms lie below each sum of weights."""
+    # small weights come first, where sums of them and uniforms have all their digits
+    *order, last = sorted(range(len(batch.counts)), key=lambda j: batch.weights[j])
+    ends = [number(end) for end in np.cumsum([batch.weights[j] for j in order])]
+    lines = []
+    for i in range(batch.size):
+        lines += ["r, a, b, c, d = draw(a, b, c, d)", "share = uniform(r)"]
+        for j, end in zip(order, ends, strict=True):
+            one = f"select(share <= {end}, one, zero)"
+            lines.append(f"below{j} = {f'below{j} + ' if i else ''}{one}")
+    held = [f"below{j}" for j in order]
+    total = f"np.float32({batch.size})"
+    below = zip([*order, last], [*held, total], ["", *(f" - {name}" for name in held)], strict=True)
+    return lines + [f"m{j} = {upper}{lower}" for j, upper, lower in below]

@@ -15,8 +15,9 @@ from ddt_utils.escape import EscapeTimes
 from ddt_utils.landscape import Landscape
 from ddt_utils.noise import Noise
 from ddt_utils.simulate import program
+from ddt_utils.simulate._arguments import check_ensemble, check_step
 from ddt_utils.simulate.cpu import thread_count
-from ddt_utils.simulate.problem import Problem, check_ensemble, check_step
+from ddt_utils.simulate.problem import Problem
 from ddt_utils.simulate.rules import Rule, euler_maruyama
 from ddt_utils.simulate.run import Run
 from ddt_utils.simulate.statistics import EscapeStatistics

@@ -270,10 +270,11 @@ def _draws(step, rng):
     none |= {f"u{i}": 0.5 for i in range(len(step.uniforms))}
     if step.batch:
         m, size = len(step.batch.counts), step.batch.size
+        share = step.batch.weights or [1 / m] * m
         if step.batch.replacement:
-            counts = rng.multinomial(size, [1 / m] * m, _DRAWS)
+            counts = rng.multinomial(size, share, _DRAWS)
         else:
             counts = rng.multivariate_hypergeometric([1] * m, size, _DRAWS)
         kicks |= {f"m{i}": counts[None, :, i] for i in range(m)}
-        none |= {f"m{i}": size / m for i in range(m)}
+        none |= {f"m{i}": size * share[i] for i in range(m)}
     return kicks, none

@@ -13,8 +13,10 @@ from ddt_utils import _checks
 from ddt_utils.landscape import Landscape
 from ddt_utils.noise import Noise
 from ddt_utils.simulate import _reach, precision, program
+from ddt_utils.simulate._arguments import check_step, checked_start, steps_until
 from ddt_utils.simulate.precision import Frame
 from ddt_utils.simulate.rules import Rule, euler_maruyama
+from ddt_utils.simulate.step import CLOCK
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ class Problem:
                     f"start must lie inside, got {list(self.start)}, which satisfies {self.exit}"
                 )
         self._check_bound()
+        _reach.check_duration(self)
         if self.max_time is not None:
             remedy = "leave it out to wait for all, at most 2⁶¹ steps"
             _checks.number(
@@ -172,12 +175,27 @@ class Problem:
     @property
     def start_state(self) -> np.ndarray:
         """Where a walker starts in its frame, with whatever else it carries, float32."""
-        n, place = self.landscape.dimension, self.frame.inside(self.start)
-        more = np.zeros(n * self.compensated)
-        state = np.float32([*place, *self._step.initial_state, *more])
+        n, place, step = self.landscape.dimension, self.frame.inside(self.start), self._step
+        more = np.zeros(len(program.carrying(step, n, self.compensated)))
+        state = np.float32([*place, *step.initial_state, *more])
         if self.compensated:
-            state[-n:] = place - state[:n]
+            state[len(step.state) :][:n] = place - state[:n]
         return state
+
+    def times(self, steps: np.ndarray, states: np.ndarray) -> np.ndarray:
+        """When walkers were last seen.
+
+        Args:
+            steps: steps that they took.
+            states: what they carry, shape (walkers, state variables).
+
+        Returns:
+            Steps times dt; where the rule's steps have a duration of their own, its sum.
+        """
+        if CLOCK not in self._step.state:
+            return steps * float(self.step)
+        clock = states[:, self._step.state.index(CLOCK)]
+        return clock.astype(float) + states[:, -1]  # the remainder of the clock is the last
 
     def _near_exit(self):
         """The exit where it stands for the walkers: moved towards them if that is asked for."""
@@ -261,66 +279,3 @@ def _program(problem, target, compensated, lanes, chunk):
         compensated=compensated,
         target=target,
     )
-
-
-def steps_until(time: float | None, step: float) -> int:
-    """How many steps lead to a time.
-
-    Args:
-        time: the time, or None for ever.
-        step: dt.
-
-    Returns:
-        The number, rounded up to an even one.
-    """
-    return 2**62 if time is None else 2 * max(1, int(np.ceil(time / step / 2 - 1e-9)))
-
-
-def checked_start(landscape, start) -> np.ndarray:
-    """A start as n numbers.
-
-    Args:
-        landscape: the loss.
-        start: n numbers, or one in one dimension.
-
-    Returns:
-        The numbers, shape (n,), float64.
-
-    Raises:
-        ValueError: other numbers than n, or a place outside the box.
-    """
-    remedy = f"{landscape.name} has the variables {landscape.variables}"
-    given = [start] if np.ndim(start) == 0 and landscape.dimension == 1 else start
-    point = _checks.array("start", given, shape=(landscape.dimension,), remedy=remedy)
-    if any(not a <= p <= b for p, (a, b) in zip(point, landscape.box, strict=True)):
-        raise ValueError(
-            f"start must lie in the box {landscape.box} of {landscape.name}, got {start}; "
-            "give the landscape a larger box if the start is meant"
-        )
-    return point
-
-
-def check_step(step) -> float:
-    """A time step, positive and finite.
-
-    Args:
-        step: anything.
-
-    Returns:
-        The step as a float.
-    """
-    return _checks.number("step", step, above=0, remedy="it is the time step dt")
-
-
-def check_ensemble(*, walkers, seed) -> tuple[int, int]:
-    """A number of walkers and a seed.
-
-    Args:
-        walkers: anything.
-        seed: anything.
-
-    Returns:
-        Both as integers.
-    """
-    remedy = "write int(1e6) for a million"
-    return _checks.whole("walkers", walkers, least=1, remedy=remedy), _checks.seed(seed)

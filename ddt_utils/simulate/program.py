@@ -15,7 +15,7 @@ import sympy as sp
 
 from ddt_utils.simulate import draws
 from ddt_utils.simulate.cache import load
-from ddt_utils.simulate.step import Step
+from ddt_utils.simulate.step import CLOCK, Step
 from ddt_utils.simulate.writer import Writer
 
 LANES = 64  # walkers side by side on a CPU
@@ -81,7 +81,7 @@ def write(
     Raises:
         ValueError: an expression has no generated form, or a minibatch is too large.
     """
-    kept = range(dimension * compensated)
+    kept = carrying(step, dimension, compensated)
     size = len(step.state) + len(kept)
     names = {symbol: f"x{i}" for i, symbol in enumerate(step.state)}
     names |= {symbol: f"z{i}" for i, symbol in enumerate(step.normals)}
@@ -102,7 +102,7 @@ def write(
     starting, begins = _start(writer, step, kept, dimension)
     spare = len(step.normals) % 2 == 1
     other = draws.uniforms(len(step.uniforms))
-    other += draws.minibatch(step.batch) if step.batch else []
+    other += draws.minibatch(step.batch, writer.number) if step.batch else []
     used = {f"n{i}": i for i, s in enumerate(step.state) if i < dimension or s in exit.free_symbols}
     parts = {
         "used": used,
@@ -122,6 +122,20 @@ def write(
     arithmetic = (_HERE / "arithmetic.txt").read_text(encoding="utf-8")
     source = _filled(text, fields | {"ARITHMETIC": arithmetic.splitlines()})
     return Program(source, tuple(writer.parameters), "\n".join(moving), tuple(moves))
+
+
+def carrying(step: Step, dimension: int, compensated: bool) -> list[int]:
+    """Which variables of the state carry what rounding took from them, in the order of these.
+
+    Args:
+        step: the step, complete.
+        dimension: how many of the state variables are coordinates.
+        compensated: do the coordinates?
+
+    Returns:
+        The places in the state: coordinates, if they do, and a clock, if there is one.
+    """
+    return [*range(dimension * compensated), *(i for i, s in enumerate(step.state) if s == CLOCK)]
 
 
 def _moved(writer, state, values, kept, dimension):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
 import sympy as sp
 
 from ddt_utils import _checks
@@ -12,15 +13,28 @@ from ddt_utils._diffusion import expression
 from ddt_utils.landscape import Landscape
 from ddt_utils.noise import Noise
 
+CLOCK = sp.Dummy("time", real=True)  # the sum of the durations of a walker's steps
+
 
 @dataclass(frozen=True)
 class Batch:
-    """A minibatch that is drawn afresh in every step.
+    r"""A minibatch that is drawn afresh in every step.
 
     Args:
         counts: one symbol per sample: how often it is in the minibatch.
         size: B, how many samples are drawn.
         replacement: may a sample be drawn twice?
+        weights: the probability of each sample in a draw, with replacement; equal by default. An
+            unbiased gradient divides by them, as importance sampling does:
+            :math:`\hat g = \frac1B \sum_i n_i \nabla\ell_i/(m w_i)`. They are kept to
+            :math:`10^{-7}`, small ones to :math:`10^{-5}` of themselves.
+        reshuffled: draw without replacement from those that were not drawn yet, until all m were;
+            then begin a new epoch. m is at most 256.
+
+    Raises:
+        ValueError: weights that are not m positive numbers with the sum one, or without
+            replacement; epochs with replacement; a size below one, or above m without replacement,
+            or one that does not divide m in epochs.
 
     Example:
         >>> counts = sp.symbols("n_0:3", integer=True)
@@ -31,6 +45,37 @@ class Batch:
     counts: tuple[sp.Symbol, ...]
     size: int
     replacement: bool
+    weights: tuple[float, ...] | None = None
+    reshuffled: bool = False
+
+    def __post_init__(self):
+        """Check the arguments."""
+        m, most = len(self.counts), None if self.replacement else len(self.counts)
+        remedy = f"of {m} samples; with replacement it may be larger"
+        object.__setattr__(
+            self,
+            "size",
+            _checks.whole("the size of a batch", self.size, least=1, most=most, remedy=remedy),
+        )
+        if self.weights is not None:
+            weights = _checks.array("weights", self.weights, shape=(m,), remedy="one per sample")
+            if not (np.all(weights > 0) and abs(np.sum(weights) - 1) < 1e-9):
+                raise ValueError(
+                    f"weights must be positive with the sum one, got {weights} with {sum(weights)};"
+                    " divide by the sum, and leave out a sample that is never drawn"
+                )
+            if not self.replacement:
+                raise ValueError(
+                    "weights are those of draws with replacement, got replacement=False; without "
+                    "it a sample's chance depends on the others"
+                )
+            object.__setattr__(self, "weights", tuple(map(float, weights)))
+        if self.reshuffled and (self.replacement or m % self.size or m > 256):
+            raise ValueError(
+                "an epoch is drawn without replacement, of at most 256 samples, in batches whose "
+                f"size divides their number, got {self.size} of {m} and replacement="
+                f"{self.replacement}"
+            )
 
 
 @dataclass(frozen=True)
@@ -72,7 +117,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a walker.
+    r"""One step of a walker.
 
     Args:
         state: what a walker carries, one symbol each: the coordinates first, in the order of the
@@ -88,6 +133,10 @@ class Step:
         start: a law by which walkers begin instead. The exit is looked at after each step: a walker
             that begins outside has escaped if it is there after the first.
         iteration: a symbol for the number of steps before this one, exact up to 2²⁴ of them.
+        duration: the time that a step takes, in the same symbols as ``update``, where it is not dt:
+            a schedule :math:`\eta_t`. Escape times are then sums of it, carried with the digits of
+            a double, while ``max_time`` and the times of an ensemble still count steps, as times
+            over dt.
         physical: is the step itself what happens, as in SGD, and not an approximation of continuous
             time? Then no barrier is shifted unless that is asked for.
 
@@ -111,6 +160,7 @@ class Step:
     initial_state: tuple[float, ...] = ()
     start: Start | None = None
     iteration: sp.Symbol | None = None
+    duration: sp.Expr | None = None
     physical: bool = False
 
     def __post_init__(self):
@@ -174,8 +224,8 @@ class Step:
             dimension: n, how many of the state variables are coordinates.
 
         Returns:
-            A step without ``iteration``, which is a state variable now, and with all of
-            ``initial_state``.
+            A step with all of ``initial_state``, whose ``iteration`` and whose sum of ``duration``
+            are state variables, like the samples that an epoch has used.
 
         Raises:
             ValueError: a number of initial values that does not fit.
@@ -186,15 +236,45 @@ class Step:
                 f"initial_state must have {len(self.state) - dimension} values, one for each state "
                 f"variable beyond the coordinates, got {len(initial)}"
             )
-        if self.iteration is None:
-            return replace(self, initial_state=initial)
+        more, step = {}, replace(self, iteration=None, duration=None)
+        if self.iteration is not None:
+            more[self.iteration] = self.iteration + 1
+        if self.duration is not None:
+            more[CLOCK] = CLOCK + expression("the duration of a step", self.duration)
+        if self.batch and self.batch.reshuffled:
+            chances, drawn, used = _epoch(self.batch)
+            more |= used
+            step = replace(
+                step, batch=None, uniforms=step.uniforms + chances, where=drawn + step.where
+            )
         return replace(
-            self,
-            state=(*self.state, self.iteration),
-            update=(*self.update, self.iteration + 1),
-            initial_state=(*initial, 0.0),
-            iteration=None,
+            step,
+            state=(*self.state, *more),
+            update=(*self.update, *more.values()),
+            initial_state=(*initial, *(0.0,) * len(more)),
         )
+
+
+def _epoch(batch):
+    """Uniforms, what they draw from the samples that are left, and what is used afterwards."""
+    # one sample after the other: taken with probability (places left) / (samples left)
+    m, size = len(batch.counts), batch.size
+    chances, seen, places, samples = (
+        sp.symbols(f"{name}:{m}", real=True, cls=sp.Dummy)
+        for name in ("chance", "_seen", "places", "samples")
+    )
+    used = sp.Dummy("_used", real=True)
+    drawn, place, sample = [], sp.Integer(size), m - used
+    for j, count in enumerate(batch.counts):
+        drawn += [(places[j], place), (samples[j], sample)]
+        taken = chances[j] * samples[j] <= places[j]
+        drawn.append((count, sp.Piecewise((1 - seen[j], taken), (0, True))))
+        place, sample = places[j] - count, samples[j] - 1 + seen[j]
+    goes_on = used < m - size
+    after = {used: sp.Piecewise((used + size, goes_on), (0, True))}
+    for flag, count in zip(seen, batch.counts, strict=True):
+        after[flag] = sp.Piecewise((flag + count, goes_on), (0, True))
+    return chances, tuple(drawn), after
 
 
 Rule = Callable[[Landscape, Noise, sp.Symbol], Step]
