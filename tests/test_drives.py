@@ -13,8 +13,15 @@ from scipy import integrate, interpolate, linalg, stats
 from ddt_utils import catalog, chains, simulate
 from ddt_utils.landscape import Landscape
 from ddt_utils.noise import FactorNoise, MinibatchNoise, StateDependentNoise, WhiteNoise
-from ddt_utils.simulate import Problem, euler_maruyama
-from ddt_utils.simulate.drives import _memory, fractional, label_noise, langevin, stable
+from ddt_utils.simulate import (
+    Problem,
+    euler_maruyama,
+    fractional,
+    label_noise,
+    langevin,
+    stable,
+)
+from ddt_utils.simulate.memory import _memory
 from ddt_utils.simulate.precision import _Reader
 from tests.played import DT, played
 

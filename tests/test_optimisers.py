@@ -11,10 +11,18 @@ from scipy import integrate, linalg, special, stats
 from ddt_utils import catalog, chains, simulate
 from ddt_utils.landscape import Landscape
 from ddt_utils.noise import FactorNoise, MinibatchNoise, StateDependentNoise, WhiteNoise
-from ddt_utils.simulate import Problem, momentum, sgd
+from ddt_utils.simulate import (
+    Problem,
+    adal,
+    adam,
+    label_noise,
+    momentum,
+    normalised,
+    sam,
+    sgd,
+    weight_decay,
+)
 from ddt_utils.simulate._gradient import unbatched
-from ddt_utils.simulate.drives import label_noise
-from ddt_utils.simulate.optimisers import adal, adam, normalised, sam, weight_decay
 from tests.played import DT, played
 
 ALARM = 4.42  # standard errors that chance exceeds once in 1e5

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import sympy as sp
 
 from ddt_utils.simulate.rules import fresh, slopes
@@ -106,10 +107,15 @@ def unbatched(step: Step) -> Step:
         The same step, the counts of its batch among its intermediate results.
 
     Raises:
-        ValueError: a minibatch of more than 4096/m of m samples, as everywhere.
+        ValueError: a minibatch of more than 4096/m of m samples, as everywhere, or of an epoch.
     """
     if step.batch is None:
         return step
+    if step.batch.reshuffled:
+        raise ValueError(
+            "a second minibatch must be independent of the first, got one of a reshuffled epoch; "
+            "draw anew in each step, or use the same minibatch"
+        )
     draw = _with if step.batch.replacement else _without
     uniforms, where = draw(step.batch)
     return replace(
@@ -118,24 +124,19 @@ def unbatched(step: Step) -> Step:
 
 
 def _with(batch: Batch):
-    """B samples one after the other, each of them any: u in (j/m, (j + 1)/m] is sample j."""
-    m, uniforms = len(batch.counts), fresh("sample", batch.size)
+    """B samples one after the other, sample j where u is within its share of (0, 1]."""
+    m, uniforms, below = len(batch.counts), fresh("sample", batch.size), []
     if m * batch.size > 4096:
         raise ValueError(
             f"a second minibatch holds at most 4096/m of m samples, got {batch.size} of {m}; use "
             "normal noise with the same covariance"
         )
-    below = [fresh(f"below{j}_", 1)[0] for j in range(1, m)]
-    where = [
-        (name, sp.Add(*(_one(u * m <= j) for u in uniforms)))
-        for j, name in enumerate(below, start=1)
-    ]
-    edges = [sp.S.Zero, *below, sp.Integer(batch.size)]
-    where += [
-        (count, high - low)
-        for count, low, high in zip(batch.counts, edges, edges[1:], strict=False)
-    ]
-    return uniforms, where
+    ends, edges = np.cumsum(batch.weights or [1 / m] * m)[:-1], fresh("below", m - 1)
+    for name, end in zip(edges, ends, strict=True):
+        below.append((name, sp.Add(*(_one(u <= float(end)) for u in uniforms))))
+    lower, upper = (sp.S.Zero, *edges), (*edges, sp.Integer(batch.size))
+    counts = (high - low for low, high in zip(lower, upper, strict=True))
+    return uniforms, [*below, *zip(batch.counts, counts, strict=True)]
 
 
 def _without(batch: Batch):

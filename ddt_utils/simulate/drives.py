@@ -1,8 +1,8 @@
 r"""What drives a walker other than Gaussian white noise: noisy labels, jumps, inertia.
 
 The drift is :math:`-\nabla L`, and the strength of jumps and of thermal kicks is that of the
-problem's noise, as :math:`\sigma` with :math:`D = \sigma\sigma^\top`. No barrier is shifted, which is
-a correction for a place that moves by Gaussian kicks alone. Kicks with a memory are
+problem's noise, as :math:`\sigma` with :math:`D = \sigma\sigma^\top`. No barrier is shifted, as
+that corrects for Gaussian kicks of a place. Kicks with a memory are
 :func:`~ddt_utils.simulate.fractional`.
 """
 
@@ -51,19 +51,14 @@ def label_noise(outputs, spread: float, *, law: str = "normal", rule: Rule = sgd
             from the rule, other symbols or another number of samples than in the minibatch.
 
     Example:
-        Two weights whose product should be one, and no other noise.
-
-        >>> from ddt_utils import landscape, noise, simulate
-        >>> u, v = sp.symbols("u v", real=True)
-        >>> product = landscape.Landscape(
-        ...     (u * v - 1)**2 / 2, (u, v), name="uv", box=((-9, 9),) * 2)
-        >>> ends = simulate.ensemble(
-        ...     product, noise.FactorNoise(sp.zeros(2, 1)), start=(4, 0.25),
-        ...     step=0.02, times=[60.0], walkers=2000, seed=1,
-        ...     rule=label_noise([u * v], 1.0, law="sign"))
-        >>> gap = (ends[0]**2 @ [1, -1]).mean() / (16 - 1 / 16)
-        >>> bool(0.27 < gap < 0.28)  # theory: exp(-1.28)
-        True
+        >>> from ddt_utils import landscape, noise
+        >>> x, dt = sp.symbols("x dt", real=True)
+        >>> fit = landscape.Landscape(
+        ...     (x**2 - 2)**2 / 2, (x,), name="fit", box=((-3, 3),))
+        >>> still = noise.FactorNoise(sp.zeros(1, 1))
+        >>> step = label_noise([x**2], 0.5)(fit, still, dt)
+        >>> step.update[0].subs(x, 3)
+        3.0*_label0*dt - 42*dt + 3
     """
     outputs = tuple(expression("an output", f) for f in _checked_outputs(outputs))
     spread = _checks.number("spread", spread, above=0, remedy="it is that of the labels")
@@ -137,16 +132,11 @@ def stable(index: float) -> Rule:
         ValueError: an index out of its range.
 
     Example:
-        >>> from ddt_utils import landscape, noise, simulate
-        >>> x = sp.Symbol("x", real=True)
-        >>> flat = landscape.Landscape(
-        ...     0 * x, (x,), name="flat", box=((-1e9, 1e9),))
-        >>> ends = simulate.ensemble(
-        ...     flat, noise.WhiteNoise(1), start=0, step=1, times=[1],
-        ...     walkers=20_000, seed=1, rule=stable(1.0))
-        >>> inside = (abs(ends) < 1).mean()  # Cauchy: one half
-        >>> bool(abs(inside - 0.5) < 0.016)
-        True
+        >>> from ddt_utils import catalog, noise
+        >>> kick, dt = noise.WhiteNoise(0.1**2), sp.Symbol("dt", positive=True)
+        >>> step = stable(1.5)(catalog.quartic(), kick, dt)
+        >>> len(step.uniforms), len(step.normals)
+        (3, 0)
     """
     remedy = "a kick beyond 1e38 is none in single precision"
     alpha = _checks.number("index", index, least=0.5, most=2, remedy=remedy)

@@ -50,16 +50,13 @@ def fractional(hurst: float, *, memory: int = 1000) -> Rule:
         ValueError: a number out of its range.
 
     Example:
-        >>> from ddt_utils import landscape, noise, simulate
-        >>> x = sp.Symbol("x", real=True)
-        >>> flat = landscape.Landscape(
-        ...     0 * x, (x,), name="flat", box=((-99, 99),))
-        >>> ends = simulate.ensemble(
-        ...     flat, noise.WhiteNoise(0.5), start=0, step=1, times=[1, 16],
-        ...     walkers=20_000, seed=1, rule=fractional(0.25, memory=100))
-        >>> once, often = ends.astype(float).var(axis=(1, 2))
-        >>> bool(abs(once - 1) < 0.045), bool(abs(often - 4) < 0.18)
-        (True, True)
+        A place and nine states, with their law at the start.
+
+        >>> from ddt_utils import catalog, noise
+        >>> kick, dt = noise.WhiteNoise(0.25), sp.Symbol("dt")
+        >>> step = fractional(0.25)(catalog.quartic(), kick, dt)
+        >>> len(step.state), len(step.start.values)
+        (10, 9)
     """
     hurst = _checks.number("hurst", hurst, least=0.05, most=0.95)
     memory = _checks.whole("memory", memory, least=10, most=10**5, remedy="it is a number of steps")

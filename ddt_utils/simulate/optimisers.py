@@ -127,15 +127,11 @@ def adam(
             do not start there.
 
     Example:
-        The first step is η in the direction of the gradient's sign.
-
-        >>> from ddt_utils import catalog, noise, simulate
-        >>> well, kick = catalog.quartic(), noise.FactorNoise(sp.zeros(1, 1))
-        >>> places = simulate.ensemble(
-        ...     well, kick, start=0.5, step=0.125, times=[0.125],
-        ...     walkers=1, seed=1, rule=adam())
-        >>> round(float(places[0, 0, 0]), 6)
-        0.625
+        >>> from ddt_utils import catalog, noise
+        >>> kick, dt = noise.WhiteNoise(0.25), sp.Symbol("dt")
+        >>> step = adam()(catalog.quartic(), kick, dt)
+        >>> [str(symbol) for symbol in step.state]
+        ['x', '_mean0', '_square0', '_weight0', '_weight1']
     """
     beta1, beta2, epsilon = _averages(beta1, beta2, epsilon)
     _checks.choice("bias_correction", bias_correction, (True, False))
@@ -175,7 +171,8 @@ def adal(
         \left(\sqrt{\frac{1-\beta_2^t}{v'}} + \epsilon\right)
 
     in the t-th step, with :math:`|\cdot|_1` the sum of absolute values (Zhang and others, 2021,
-    arXiv:2107.01525). A gradient below 10⁻⁷ or so counts as none.
+    arXiv:2107.01525). Escape times are sums of :math:`\eta/\sqrt t`. A gradient below 10⁻⁷ or so
+    counts as none.
 
     Args:
         beta1: :math:`\beta_1` in [0, 1).
@@ -213,7 +210,8 @@ def adal(
             m * (1 / sp.sqrt(sp.Max(v, _SMALLEST)) + epsilon) / sp.sqrt(count + 1)
             for m, v in zip(mean, square, strict=True)
         ]
-        return _with_moves(replace(step, iteration=count), landscape, moves, dt)
+        duration = (step.duration or dt) / sp.sqrt(count + 1)
+        return _with_moves(replace(step, iteration=count, duration=duration), landscape, moves, dt)
 
     return transformed
 

@@ -22,7 +22,7 @@ def weight_decay(rate: float, *, rule: Rule = sgd) -> Rule:
     AdamW (Loshchilov and Hutter, ICLR 2019).
 
     Args:
-        rate: λ, per unit of time t = η × iterations.
+        rate: λ, per unit of time t = η × iterations, or of the sum of the rule's steps.
         rule: the rule that moves the walker otherwise.
 
     Returns:
@@ -32,18 +32,19 @@ def weight_decay(rate: float, *, rule: Rule = sgd) -> Rule:
         ValueError: a rate that is not positive.
 
     Example:
-        >>> from ddt_utils import catalog, noise
-        >>> kick, dt = noise.WhiteNoise(0.25), sp.Symbol("dt")
-        >>> adamw = weight_decay(0.5, rule=adam())
-        >>> len(adamw(catalog.quartic(), kick, dt).state)
-        5
+        >>> from ddt_utils import catalog, noise, simulate
+        >>> adamw = weight_decay(0.5, rule=simulate.adam())
+        >>> step = adamw(catalog.quartic(), noise.WhiteNoise(0.25), sp.Symbol("dt"))
+        >>> [str(s)[1:] for s in step.state[1:]]  # what it carries beside x
+        ['mean0', 'square0', 'weight0', 'weight1']
     """
     rate = _checks.number("rate", rate, above=0, remedy="it is the λ of weight decay")
 
     def decaying(landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:
         step, n = rule(landscape, noise, dt), landscape.dimension
+        time = step.duration or dt
         update = tuple(
-            new - dt * rate * x for new, x in zip(step.update, landscape.variables, strict=False)
+            new - time * rate * x for new, x in zip(step.update, landscape.variables, strict=False)
         )
         return replace(step, update=update + step.update[n:])
 
@@ -71,7 +72,16 @@ def normalised(*, rule: Rule = sgd) -> Rule:
         ValueError: from the rule, fewer than two variables.
 
     Example:
-        >>> balance = weight_decay(0.05, rule=normalised())
+        >>> from ddt_utils import landscape, noise
+        >>> u, v = sp.symbols("u v", real=True)
+        >>> ring = landscape.Landscape(u, (u, v), name="ring", box=((-9, 9),) * 2)
+        >>> kick, dt = noise.WhiteNoise(0.5), sp.Symbol("dt")
+        >>> step = weight_decay(0.05, rule=normalised())(ring, kick, dt)
+        >>> for name, value in step.where[:3]:
+        ...     print(name, value)
+        _length sqrt(u**2 + v**2)
+        _unit0 u/_length
+        _unit1 v/_length
     """
 
     def projected(landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:
