@@ -3,6 +3,8 @@
 Statistical tests have fixed seeds and a false alarm of 1e-5 for each comparison.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import sympy as sp
@@ -107,12 +109,21 @@ def test_sam_with_real_minibatches_is_the_loop_by_hand(ascent, replacement):
         assert state == pytest.approx(place, rel=1e-9)
 
 
-@pytest.mark.parametrize(("m", "size", "replacement"), [(4, 3, True), (5, 2, False), (3, 3, False)])
-def test_a_minibatch_drawn_by_uniform_numbers_follows_its_law(m, size, replacement):
+@pytest.mark.parametrize(
+    ("m", "size", "replacement", "weights"),
+    [
+        (4, 3, True, None),
+        (3, 2, True, (0.2, 0.5, 0.3)),
+        (5, 2, False, None),
+        (3, 3, False, None),
+    ],
+)
+def test_a_minibatch_drawn_by_uniform_numbers_follows_its_law(m, size, replacement, weights):
     """The multinomial or hypergeometric law of whole count vectors, by chi-square; alarm 1e-5."""
     losses = tuple(x**2 + x * sp.Rational(2 * i - m + 1, m) for i in range(m))
     bowl = Landscape(sp.expand(sum(losses) / m), (x,), name="bowl", box=((-3, 3),))
-    step = unbatched(sgd(bowl, MinibatchNoise(losses, 0.1, size, replacement), DT))
+    step = sgd(bowl, MinibatchNoise(losses, 0.1, size, replacement), DT)
+    step = unbatched(replace(step, batch=replace(step.batch, weights=weights)))
     assert step.batch is None
     drawn = 1 - np.random.default_rng(3).random((len(step.uniforms), 60_000))
     values = dict(zip(step.uniforms, drawn, strict=True))
@@ -123,7 +134,7 @@ def test_a_minibatch_drawn_by_uniform_numbers_follows_its_law(m, size, replaceme
     drawn = np.array([np.broadcast_to(v, 60_000) for v in counts])
     assert drawn.shape == (m, 60_000) and np.all(drawn.sum(axis=0) == size) and drawn.min() >= 0
     cells, found = np.unique(drawn, axis=1, return_counts=True)
-    law = stats.multinomial(size, [1 / m] * m) if replacement else None
+    law = stats.multinomial(size, weights or [1 / m] * m) if replacement else None
     shares = [law.pmf(c) if replacement else 1 / special.comb(m, size) for c in cells.T]
     assert sum(shares) == pytest.approx(1, abs=1e-9)
     if len(found) > 1:
@@ -177,6 +188,7 @@ def test_adal_is_the_loop_by_hand_and_so_is_the_compiled_one():
     states, drawn = played(rule, SURFACE, UNEVEN, steps=30, seed=6, **options)
     for state, place in zip(states[1:], adal_loop(0.04, 30, drawn["normals"]), strict=True):
         assert state[:2] == pytest.approx(place, rel=1e-9)
+    assert states[30][-1] == pytest.approx(0.04 * np.sum(np.arange(1, 31) ** -0.5))  # the time
     ticks = np.array([1, 2, 10, 60])
     found = simulate.ensemble(
         SURFACE, STILL, times=0.04 * ticks, walkers=3, seed=1, rule=rule, **options
@@ -197,6 +209,19 @@ def test_normalised_weights_that_decay_are_the_loop_by_hand():
         across = (np.eye(2) - np.outer(unit, unit)) @ g / length
         place = (1 - 0.04 * 0.3) * place - 0.04 * across
         assert state == pytest.approx(place, rel=1e-9)
+
+
+def test_decay_goes_by_the_time_of_the_rule_below():
+    """AdaL's step is η/√t, and so is that of the decay beside it."""
+    options = dict(start=(0.5, -0.25), step=0.04, steps=6, seed=7)
+    plain, _ = played(adal(0.8, 0.95), SURFACE, UNEVEN, **options)
+    both, _ = played(weight_decay(0.3, rule=adal(0.8, 0.95)), SURFACE, UNEVEN, **options)
+    assert both[1][:2] == pytest.approx(plain[1][:2] - 0.04 * 0.3 * plain[0][:2], rel=1e-9)
+    own = both[6][-2] - both[5][-2], both[6][-1] - both[5][-1]
+    assert own == pytest.approx((1, 0.04 / np.sqrt(6)))
+    moved = both[6][:2] - both[5][:2] + 0.3 * 0.04 / np.sqrt(6) * both[5][:2]
+    mean, square = both[6][2:4] / (1 - 0.8**6), both[6][4:6] / (1 - 0.95**6)
+    assert moved == pytest.approx(-0.04 / np.sqrt(6) * mean / np.sqrt(square), rel=1e-6)
 
 
 def test_rules_can_be_put_on_top_of_each_other():
@@ -522,6 +547,9 @@ def test_rules_that_do_not_fit_together_are_refused():
         Problem(SURFACE, white, rule=normalised(), **options | {"start": (0, 0)})
     losses = tuple(x**2 + x * (2 * i - 63) for i in range(64))
     bowl = Landscape(sp.expand(sum(losses) / 64), (x,), name="bowl", box=((-3, 3),))
+    step = sgd(bowl, MinibatchNoise(losses, 0.1, 32, replacement=False), DT)
+    with pytest.raises(ValueError, match="independent of the first.*reshuffled epoch"):
+        unbatched(replace(step, batch=replace(step.batch, reshuffled=True)))
     noise = MinibatchNoise(losses, 0.1, 65)
     with pytest.raises(ValueError, match="at most 4096/m of m samples, got 65 of 64"):
         sam(0.1, ascent="independent")(bowl, noise, DT)
