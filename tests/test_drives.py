@@ -256,6 +256,19 @@ def test_kicks_with_a_memory_in_a_parabola(hurst):
         assert abs(found / exact - 1) < ALARM * np.sqrt(2 / count) + 1e-2
 
 
+@pytest.mark.parametrize("hurst", [0.3, 0.7])
+def test_the_first_kick_has_all_of_its_variance(hurst):
+    count = 20_000
+    options = dict(start=0.0, step=0.3, steps=2, seed=9, walkers=(count,))
+    flat = line(0 * x, 99)
+    states, _ = played(fractional(hurst, memory=30), flat, WhiteNoise(0.7), **options)
+    kicks = np.diff(states[:, 0], axis=0) / np.sqrt(1.4) / 0.3**hurst
+    assert np.all(np.abs(np.mean(kicks**2, axis=1) - 1) < ALARM * np.sqrt(2 / count))
+    exact = correlation(hurst, 1)
+    error = np.sqrt((1 + exact**2) / count)
+    assert abs(np.mean(kicks[0] * kicks[1]) - exact) < ALARM * error + 3e-3
+
+
 def test_half_is_white_and_two_kicks_need_two_memories():
     options = dict(start=(0.5, -0.25), step=0.04, steps=9, seed=5)
     surface = Landscape(U**4 / 4 + U * V + V**2, (U, V), name="surface", box=((-3, 3),) * 2)
