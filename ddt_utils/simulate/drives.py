@@ -112,10 +112,8 @@ def stable(index: float) -> Rule:
     :math:`\alpha = 1`, a normal one of variance 2 for :math:`\alpha = 2`. They are drawn as
     Chambers, Mallows and Stuck do (Journal of the American Statistical Association 71, 340, 1976),
 
-    .. math::
-
-        |S| = \frac{\sin(\alpha\Phi)}{(\cos\Phi)^{1/\alpha}}
-        \left(\frac{\cos((1-\alpha)\Phi)}{W}\right)^{(1-\alpha)/\alpha},
+    .. math:: |S| = \frac{\sin(\alpha\Phi)}{(\cos\Phi)^{1/\alpha}}
+        \Bigl(\frac{\cos((1-\alpha)\Phi)}{W}\Bigr)^{(1-\alpha)/\alpha},
 
     with an exponential W, a sign of its own, and :math:`\Phi = \frac\pi2(1-u)`, all of whose
     sines and cosines are written as sines of sums of positive terms: none loses its digits or its
@@ -175,17 +173,21 @@ def _stable(alpha, u, w, side):
 def langevin(friction: float) -> Rule:
     r"""Underdamped Langevin dynamics: a walker of unit mass that keeps its velocity for a while.
 
-    .. math::
+    .. math:: d\theta = v\,dt,
 
-        d\theta = v\,dt,\qquad dv = -\nabla L\,dt - \gamma v\,dt + \sqrt{2\gamma}\,\sigma\,dW
+    .. math:: dv = -\nabla L\,dt - \gamma v\,dt + \sqrt{2\gamma}\,\sigma\,dW
 
     by the splitting BAOAB (Leimkuhler and Matthews, Applied Mathematics Research eXpress 2013, 34):
 
-    .. math::
+    .. math:: v_1 = v - \tfrac{dt}2\nabla L(\theta),
 
-        v_1 &= v - \tfrac{dt}2\nabla L(\theta), \qquad \theta_1 = \theta + \tfrac{dt}2 v_1, \\
-        v_2 &= e^{-\gamma dt}v_1 + \sqrt{1-e^{-2\gamma dt}}\,\sigma(\theta_1)\,\xi, \\
-        \theta' &= \theta_1 + \tfrac{dt}2 v_2, \qquad v' = v_2 - \tfrac{dt}2\nabla L(\theta').
+    .. math:: \theta_1 = \theta + \tfrac{dt}2 v_1,
+
+    .. math:: v_2 = e^{-\gamma dt}v_1 + \sqrt{1-e^{-2\gamma dt}}\,\sigma(\theta_1)\,\xi,
+
+    .. math:: \theta' = \theta_1 + \tfrac{dt}2 v_2,
+
+    .. math:: v' = v_2 - \tfrac{dt}2\nabla L(\theta').
 
     With constant D = σ² the walker rests in :math:`\exp(-(L + v^2/2)/D)`, the same law of the place
     as without inertia, at any friction; in a parabola the variance of the place is right for every
@@ -197,7 +199,7 @@ def langevin(friction: float) -> Rule:
         friction: γ, per unit of time.
 
     Returns:
-        The rule; the velocities stand behind the coordinates.
+        The rule; the velocities ``velocity0`` and on stand behind the coordinates.
 
     Raises:
         ValueError: a friction that is not positive.

@@ -22,7 +22,7 @@ _FASTEST = 4.0  # the largest of them, per step, where the kicks are their incre
 def fractional(hurst: float, *, memory: int = 1000) -> Rule:
     r"""Kicks with a memory, the increments of fractional Brownian motion :math:`B^H`.
 
-    .. math:: \theta' = \theta - \nabla L\,dt + \sqrt2\,\sigma\,(B^H(t+dt) - B^H(t)),
+    .. math:: \theta' = \theta - \nabla L\,dt + \sqrt2\,\sigma\,\Delta B^H,
 
     with :math:`E(B^H(t)-B^H(s))^2 = |t-s|^{2H}` (Mandelbrot and Van Ness, SIAM Review 10, 422,
     1968): kicks that undo each other for :math:`H < 1/2`, that persist for :math:`H > 1/2`. As

@@ -29,10 +29,9 @@ _SMALLEST = 1e-30  # of a mean square that is divided by
 def sam(radius: float, *, ascent: str = "same", normalised: bool = True, rule: Rule = sgd) -> Rule:
     r"""Sharpness-aware minimisation: the gradient is taken a little way uphill.
 
-    .. math::
+    .. math:: \theta' = \theta - \eta\,\hat g_2(\theta + \rho u),
 
-        \theta' = \theta - \eta\,\hat g_2(\theta + \rho u),\qquad
-        u = \frac{\hat g_1(\theta)}{|\hat g_1(\theta)|}
+    .. math:: u = \frac{\hat g_1(\theta)}{|\hat g_1(\theta)|}
 
     (Foret, Kleiner, Mobahi and Neyshabur, ICLR 2021), or :math:`u = \hat g_1(\theta)`, which is
     USAM (Andriushchenko and Flammarion, ICML 2022). What is drawn for the climb :math:`\hat g_1`
@@ -101,10 +100,11 @@ def adam(
 ) -> Rule:
     r"""Adam: momentum, and a learning rate for each coordinate by the mean square of its gradient.
 
-    .. math::
+    .. math:: m' = \beta_1 m + (1-\beta_1)\,\hat g,
 
-        m' &= \beta_1 m + (1-\beta_1)\,\hat g, \qquad v' = \beta_2 v + (1-\beta_2)\,\hat g^2, \\
-        \theta' &= \theta - \eta\,\frac{m'/(1-\beta_1^t)}{\sqrt{v'/(1-\beta_2^t)} + \epsilon}
+    .. math:: v' = \beta_2 v + (1-\beta_2)\,\hat g^2,
+
+    .. math:: \theta' = \theta - \eta\,\frac{m'/(1-\beta_1^t)}{\sqrt{v'/(1-\beta_2^t)} + \epsilon}
 
     in the t-th step, coordinate by coordinate (Kingma and Ba, ICLR 2015); without bias correction
     the two :math:`1-\beta^t` are left out. A walker carries m, v and, with bias correction, the two
@@ -130,8 +130,8 @@ def adam(
         >>> from ddt_utils import catalog, noise
         >>> kick, dt = noise.WhiteNoise(0.25), sp.Symbol("dt")
         >>> step = adam()(catalog.quartic(), kick, dt)
-        >>> [str(symbol) for symbol in step.state]
-        ['x', '_mean0', '_square0', '_weight0', '_weight1']
+        >>> [symbol.name for symbol in step.state]
+        ['x', 'mean0', 'square0', 'weight0', 'weight1']
     """
     beta1, beta2, epsilon = _averages(beta1, beta2, epsilon)
     _checks.choice("bias_correction", bias_correction, (True, False))
@@ -163,16 +163,19 @@ def adal(
 ) -> Rule:
     r"""AdaL: Adam on a gradient that is multiplied by its own length, with :math:`\eta/\sqrt t`.
 
-    .. math::
+    .. math:: h = |\hat g|_1\,\hat g,
 
-        h &= |\hat g|_1\,\hat g, \qquad m' = \beta_1 m + (1-\beta_1)\,h, \qquad
-        v' = \beta_2 v + (1-\beta_2)\,h^2, \\
-        \theta' &= \theta - \frac{\eta}{\sqrt t}\,\frac{m'}{1-\beta_1^t}
-        \left(\sqrt{\frac{1-\beta_2^t}{v'}} + \epsilon\right)
+    .. math:: m' = \beta_1 m + (1-\beta_1)\,h,
+
+    .. math:: v' = \beta_2 v + (1-\beta_2)\,h^2,
+
+    .. math:: \theta' = \theta - \frac{\eta}{\sqrt t}\,\frac{m'}{1-\beta_1^t}
+        \Bigl(\sqrt{\frac{1-\beta_2^t}{v'}} + \epsilon\Bigr)
 
     in the t-th step, with :math:`|\cdot|_1` the sum of absolute values (Zhang and others, 2021,
     arXiv:2107.01525). Escape times are sums of :math:`\eta/\sqrt t`. A gradient below 10⁻⁷ or so
-    counts as none.
+    counts as none. That steps are larger than the rounding of the place is checked for the first;
+    after a million they are a thousandth of it.
 
     Args:
         beta1: :math:`\beta_1` in [0, 1).

@@ -33,10 +33,11 @@ def weight_decay(rate: float, *, rule: Rule = sgd) -> Rule:
 
     Example:
         >>> from ddt_utils import catalog, noise, simulate
+        >>> kick, dt = noise.WhiteNoise(0.25), sp.Symbol("dt")
         >>> adamw = weight_decay(0.5, rule=simulate.adam())
-        >>> step = adamw(catalog.quartic(), noise.WhiteNoise(0.25), sp.Symbol("dt"))
-        >>> [str(s)[1:] for s in step.state[1:]]  # what it carries beside x
-        ['mean0', 'square0', 'weight0', 'weight1']
+        >>> step = adamw(catalog.quartic(), kick, dt)
+        >>> [symbol.name for symbol in step.state]
+        ['x', 'mean0', 'square0', 'weight0', 'weight1']
     """
     rate = _checks.number("rate", rate, above=0, remedy="it is the λ of weight decay")
 
