@@ -340,6 +340,17 @@ def test_inertia_is_the_loop_by_hand():
         assert state == pytest.approx(np.append(place, speed), rel=1e-9)
 
 
+def test_velocities_begin_at_rest_where_the_walker_is():
+    """A full matrix that depends on the place: its factor has intermediate results."""
+    matrix = sp.Matrix([[1 + U**2, U * V / 2], [U * V / 2, 1 + V**2]])
+    plane = Landscape(0 * U, (U, V), name="plane", box=((-3, 3),) * 2)
+    start = langevin(0.8)(plane, StateDependentNoise(matrix), DT).start
+    factor = sp.Matrix([e for _, e in start.values]).jacobian(start.normals)
+    there = factor.subs({U: 1.5, V: -0.75})
+    exact = matrix.subs({U: 1.5, V: -0.75})
+    assert np.allclose(np.array(there * there.T, float), np.array(exact, float), rtol=1e-12)
+
+
 def test_inertia_in_a_parabola_rests_with_the_exact_variance():
     """Curvatures 1.5 and 6, D = 0.4 and 0.25: at first a ballistic flight, then D/h, at any step.
 

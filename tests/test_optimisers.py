@@ -522,6 +522,9 @@ def test_normalised_weights_on_a_plain_grow_by_their_kicks_and_balance_with_deca
         (lambda: adam(epsilon=0), "epsilon.*above 0, got 0.*0/0"),
         (lambda: adam(0.9, 1), "start at zero and move, got beta2 = 1"),
         (lambda: adam(second_moment=2.0), "start at zero.*bias_correction=False"),
+        (lambda: adam(bias_correction=False, second_moment=None), "second_moment must be .*None"),
+        (lambda: adam(bias_correction=False, second_moment=(1, -1)), "second_moment must be .*-1"),
+        (lambda: sam(float("nan")), "radius must be .*nan"),
         (lambda: adam(0.9, 1, bias_correction=False), "frozen mean square must be positive"),
         (lambda: adal(0.9, 1), "beta2, of AdaL, must be below 1"),
         (lambda: weight_decay(-1), "rate must be .*above 0, got -1"),
@@ -530,6 +533,15 @@ def test_normalised_weights_on_a_plain_grow_by_their_kicks_and_balance_with_deca
 def test_options_out_of_range_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("wrong", [adam, "adam", lambda landscape, noise: None, lambda *a: 1, None])
+def test_what_is_no_rule_is_refused(wrong):
+    with pytest.raises(ValueError, match="a rule is a function of landscape, noise and dt.*adam()"):
+        Problem(WELL, WhiteNoise(0.1), start=-1, exit=x > 0, step=0.1, rule=wrong)
+    for rule in (sam(0.1, rule=wrong), weight_decay(0.1, rule=wrong), momentum(0.5, wrong)):
+        with pytest.raises(ValueError, match="a rule is a function of landscape"):
+            rule(WELL, WhiteNoise(0.1), DT)
 
 
 def test_rules_that_do_not_fit_together_are_refused():

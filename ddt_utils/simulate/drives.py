@@ -18,7 +18,7 @@ from ddt_utils._expressions import derivative
 from ddt_utils.landscape import Landscape
 from ddt_utils.noise import Noise
 from ddt_utils.simulate._gradient import driven
-from ddt_utils.simulate.rules import fresh, sgd, slopes
+from ddt_utils.simulate.rules import fresh, sgd, slopes, step_of
 from ddt_utils.simulate.step import Rule, Start, Step
 
 LAWS = ("normal", "sign")
@@ -65,7 +65,7 @@ def label_noise(outputs, spread: float, *, law: str = "normal", rule: Rule = sgd
     _checks.choice("law", law, LAWS)
 
     def disturbed(landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:
-        step, variables = rule(landscape, noise, dt), landscape.variables
+        step, variables = step_of(rule, landscape, noise, dt), landscape.variables
         unknown = set().union(*(f.free_symbols for f in outputs)) - set(variables)
         if unknown:
             raise ValueError(

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import sympy as sp
 
 from ddt_utils import _checks
 from ddt_utils.landscape import Landscape
 from ddt_utils.noise import Noise
 from ddt_utils.simulate._gradient import along, bare, gradient, moved, unbatched
-from ddt_utils.simulate.rules import fresh, sgd, slopes
+from ddt_utils.simulate.rules import fresh, sgd, slopes, step_of
 from ddt_utils.simulate.step import Rule, Step
 
 ASCENTS = ("same", "independent", "full")
@@ -64,10 +65,10 @@ def sam(radius: float, *, ascent: str = "same", normalised: bool = True, rule: R
     _checks.choice("normalised", normalised, (True, False))
 
     def sharpness_aware(landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:
-        step = bare(rule(landscape, noise, dt), landscape, "sam")
+        step = bare(step_of(rule, landscape, noise, dt), landscape, "sam")
         other = step
         if ascent == "independent":
-            other = unbatched(rule(landscape, noise, dt))
+            other = unbatched(step_of(rule, landscape, noise, dt))
         climb = slopes(landscape) if ascent == "full" else gradient(other, landscape, dt)
         n = landscape.dimension
         uphill, ahead, length = fresh("uphill", n), fresh("ahead", n), sp.Dummy("length", real=True)
@@ -135,7 +136,7 @@ def adam(
     """
     beta1, beta2, epsilon = _averages(beta1, beta2, epsilon)
     _checks.choice("bias_correction", bias_correction, (True, False))
-    given = [second_moment] if sp.sympify(second_moment).is_number else list(second_moment)
+    given = [second_moment] if np.ndim(second_moment) == 0 else list(second_moment)
     given = [_checks.number("second_moment", v, least=0) for v in given]
     if bias_correction and (any(given) or beta2 == 1):
         raise ValueError(
@@ -149,7 +150,7 @@ def adam(
         )
 
     def adaptive(landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:
-        step = rule(landscape, noise, dt)
+        step = step_of(rule, landscape, noise, dt)
         pulls = gradient(step, landscape, dt)
         step, mean, square = _moments(step, pulls, beta1, beta2, given, bias_correction)
         moves = [m / (sp.sqrt(v) + epsilon) for m, v in zip(mean, square, strict=True)]
@@ -201,7 +202,7 @@ def adal(
         raise ValueError("beta2, of AdaL, must be below 1, got 1; a frozen mean square is Adam's")
 
     def transformed(landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:
-        step = rule(landscape, noise, dt)
+        step = step_of(rule, landscape, noise, dt)
         pulls = fresh("pull", landscape.dimension)
         where = (*step.where, *zip(pulls, gradient(step, landscape, dt), strict=True))
         scale = sp.Dummy("scale", real=True)

@@ -12,6 +12,14 @@ For example, SGD that looks at the sign of the gradient alone::
         moves = [x + dt * sp.sign(new - x) for x, new in pairs]
         return dataclasses.replace(step, update=tuple(moves), physical=True)
 
+There are rules of a diffusion, :func:`euler_maruyama`, :func:`isothermal` and :func:`stratonovich`;
+SGD, :func:`sgd`; other noise, :func:`~ddt_utils.simulate.label_noise`,
+:func:`~ddt_utils.simulate.stable`, :func:`~ddt_utils.simulate.fractional` and, with inertia,
+:func:`~ddt_utils.simulate.langevin`; and what goes on top of one of these,
+:func:`momentum`, :func:`~ddt_utils.simulate.sam`, :func:`~ddt_utils.simulate.adam`,
+:func:`~ddt_utils.simulate.adal`, :func:`~ddt_utils.simulate.weight_decay` and
+:func:`~ddt_utils.simulate.normalised`.
+
 What a rule's walkers carry beside their place has a name by which an exit or an observable can ask
 for it: the ``velocity0`` of :func:`momentum`, for example.
 
@@ -21,6 +29,7 @@ with long jumps, such as Lévy noise, wants a bound of its own; see :class:`Prob
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import replace
 
 import sympy as sp
@@ -197,7 +206,7 @@ def momentum(beta: float, rule: Rule = sgd) -> Rule:
     _checks.number("beta, of momentum,", beta, least=0, below=1, remedy=remedy)
 
     def heavy_ball(landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:
-        step = rule(landscape, noise, dt)
+        step = step_of(rule, landscape, noise, dt)
         n = landscape.dimension
         v = fresh("velocity", n)
         w = fresh("faster", n)
@@ -219,6 +228,37 @@ def momentum(beta: float, rule: Rule = sgd) -> Rule:
         )
 
     return heavy_ball
+
+
+def step_of(rule: Rule, landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:
+    """The step of a rule.
+
+    Args:
+        rule: the rule.
+        landscape: the loss.
+        noise: what drives the walker.
+        dt: the symbol of the time step.
+
+    Returns:
+        What the rule returns for them.
+
+    Raises:
+        ValueError: it is no function of these three that returns a step.
+    """
+    name, step = getattr(rule, "__name__", repr(rule)), None
+    try:
+        inspect.signature(rule).bind(landscape, noise, dt)
+    except (TypeError, ValueError):
+        fits = False
+    else:
+        fits, step = True, rule(landscape, noise, dt)
+    if not isinstance(step, Step):
+        found = f"{name}, which returned {step!r:.80}" if fits else name
+        raise ValueError(
+            "a rule is a function of landscape, noise and dt that returns a Step, got "
+            f"{found}; a rule with options is made by a call first, as in momentum(0.9) or adam()"
+        )
+    return step
 
 
 def fresh(name: str, count: int) -> tuple[sp.Dummy, ...]:

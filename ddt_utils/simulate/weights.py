@@ -10,7 +10,7 @@ from ddt_utils import _checks
 from ddt_utils.landscape import Landscape
 from ddt_utils.noise import Noise
 from ddt_utils.simulate._gradient import along, bare, moved
-from ddt_utils.simulate.rules import fresh, sgd
+from ddt_utils.simulate.rules import fresh, sgd, step_of
 from ddt_utils.simulate.step import Rule, Step
 
 
@@ -42,7 +42,7 @@ def weight_decay(rate: float, *, rule: Rule = sgd) -> Rule:
     rate = _checks.number("rate", rate, above=0, remedy="it is the λ of weight decay")
 
     def decaying(landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:
-        step, n = rule(landscape, noise, dt), landscape.dimension
+        step, n = step_of(rule, landscape, noise, dt), landscape.dimension
         time = step.duration or dt
         update = tuple(
             new - time * rate * x for new, x in zip(step.update, landscape.variables, strict=False)
@@ -92,7 +92,7 @@ def normalised(*, rule: Rule = sgd) -> Rule:
                 f"normalised weights need at least two variables, got {variables}: one number over "
                 "its length is a sign; take a loss of two"
             )
-        step = bare(rule(landscape, noise, dt), landscape, "normalised")
+        step = bare(step_of(rule, landscape, noise, dt), landscape, "normalised")
         length, unit = sp.Dummy("length", positive=True), fresh("unit", n)
         pulls, radial = fresh("pull", n), sp.Dummy("radial", real=True)
         where = ((length, sp.sqrt(sp.Add(*(x**2 for x in variables)))),)
