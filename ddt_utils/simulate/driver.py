@@ -262,10 +262,10 @@ def ensemble(
             pool.shutdown(cancel_futures=True)
             raise
     reach = max(problem.frame.scale) * np.linalg.norm(states[..., :n].astype(float), axis=-1)
-    lost = int(np.count_nonzero(~(reach < problem.bound).all(axis=0)))
+    lost = int(np.count_nonzero(~(reach < problem.farthest).all(axis=0)))
     if lost:
         raise ValueError(
-            f"walkers must stay within {problem.bound:g} of the origin, but {lost} of {walkers} "
+            f"walkers must stay within {problem.farthest:g} of the origin, but {lost} of {walkers} "
             f"diverged; take a smaller step than {step}: it must be well below 2 over the largest "
             "curvature they meet"
         )
