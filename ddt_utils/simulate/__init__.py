@@ -7,12 +7,16 @@ the same bits for one (problem, seed) on every machine.
 """
 
 from ddt_utils.simulate.driver import ensemble, first_passage, step_bias
+from ddt_utils.simulate.drives import label_noise, langevin, stable
+from ddt_utils.simulate.memory import fractional
+from ddt_utils.simulate.optimisers import adal, adam, sam
 from ddt_utils.simulate.problem import Problem
 from ddt_utils.simulate.rules import euler_maruyama, momentum, sgd
 from ddt_utils.simulate.run import Interrupted, Run
 from ddt_utils.simulate.statistics import EscapeStatistics
 from ddt_utils.simulate.step import Batch, Start, Step
 from ddt_utils.simulate.sweep import sweep
+from ddt_utils.simulate.weights import normalised, weight_decay
 
 __all__ = [
     "Batch",
@@ -22,11 +26,20 @@ __all__ = [
     "Run",
     "Start",
     "Step",
+    "adal",
+    "adam",
     "ensemble",
     "euler_maruyama",
     "first_passage",
+    "fractional",
+    "label_noise",
+    "langevin",
     "momentum",
+    "normalised",
+    "sam",
     "sgd",
+    "stable",
     "step_bias",
     "sweep",
+    "weight_decay",
 ]

@@ -15,7 +15,7 @@ from ddt_utils.noise import Noise
 from ddt_utils.simulate import _reach, precision, program
 from ddt_utils.simulate._arguments import check_step, checked_start, steps_until
 from ddt_utils.simulate.precision import Frame
-from ddt_utils.simulate.rules import Rule, euler_maruyama
+from ddt_utils.simulate.rules import Rule, euler_maruyama, step_of
 from ddt_utils.simulate.step import CLOCK
 
 
@@ -268,7 +268,7 @@ class Problem:
 
 @lru_cache(maxsize=256)
 def _step(rule, landscape, noise):
-    return rule(landscape, noise, program.DT).complete(landscape.dimension)
+    return step_of(rule, landscape, noise, program.DT).complete(landscape.dimension)
 
 
 @lru_cache(maxsize=256)

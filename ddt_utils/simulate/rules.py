@@ -12,6 +12,14 @@ For example, SGD that looks at the sign of the gradient alone::
         moves = [x + dt * sp.sign(new - x) for x, new in pairs]
         return dataclasses.replace(step, update=tuple(moves), physical=True)
 
+There are rules of a diffusion, :func:`euler_maruyama`, :func:`isothermal` and :func:`stratonovich`;
+SGD, :func:`sgd`; other noise, :func:`~ddt_utils.simulate.label_noise`,
+:func:`~ddt_utils.simulate.stable`, :func:`~ddt_utils.simulate.fractional` and, with inertia,
+:func:`~ddt_utils.simulate.langevin`; and what goes on top of one of these,
+:func:`momentum`, :func:`~ddt_utils.simulate.sam`, :func:`~ddt_utils.simulate.adam`,
+:func:`~ddt_utils.simulate.adal`, :func:`~ddt_utils.simulate.weight_decay` and
+:func:`~ddt_utils.simulate.normalised`.
+
 What a rule's walkers carry beside their place has a name by which an exit or an observable can ask
 for it: the ``velocity0`` of :func:`momentum`, for example.
 
@@ -21,6 +29,7 @@ with long jumps, such as Lévy noise, wants a bound of its own; see :class:`Prob
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import replace
 
 import sympy as sp
@@ -52,9 +61,9 @@ def euler_maruyama(landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:
         1
     """
     where, factor = noise.factor(landscape)
-    xi = _fresh("xi", factor.shape[1])
+    xi = fresh("xi", factor.shape[1])
     update = []
-    for i, (x, slope) in enumerate(zip(landscape.variables, _slopes(landscape), strict=True)):
+    for i, (x, slope) in enumerate(zip(landscape.variables, slopes(landscape), strict=True)):
         kicks = (sp.sqrt(2 * dt) * factor[i, j] * z for j, z in enumerate(xi))
         update.append(sp.Add(x, -dt * slope, *kicks))
     return Step(landscape.variables, tuple(update), normals=xi, where=where)
@@ -116,7 +125,7 @@ def _evaluated_later(landscape, noise, dt, name, mean):
             "which D is diagonal, or add its drift to the loss and take euler_maruyama"
         )
     n, variables = landscape.dimension, landscape.variables
-    xi, end, before, after = (_fresh(word, n) for word in ("xi", "end", "before", "after"))
+    xi, end, before, after = (fresh(word, n) for word in ("xi", "end", "before", "after"))
     there = dict(zip(variables, end, strict=True))
     where = list(where)
     where += zip(before, factor.diagonal(), strict=True)
@@ -127,7 +136,7 @@ def _evaluated_later(landscape, noise, dt, name, mean):
     where += ((a, s.xreplace(there)) for a, s in zip(after, factor.diagonal(), strict=True))
     update = (
         sp.Add(x, -dt * slope, sp.sqrt(2 * dt) * mean(b, a) * z)
-        for x, slope, b, a, z in zip(variables, _slopes(landscape), before, after, xi, strict=True)
+        for x, slope, b, a, z in zip(variables, slopes(landscape), before, after, xi, strict=True)
     )
     return Step(variables, tuple(update), normals=xi, where=tuple(where))
 
@@ -158,7 +167,7 @@ def sgd(landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:
     if not isinstance(noise, MinibatchNoise):
         return replace(euler_maruyama(landscape, noise, dt), physical=True)
     noise.check(landscape)
-    counts = _fresh("count", len(noise.losses))
+    counts = fresh("count", len(noise.losses))
     slopes = [
         [horner(_expressions.derivative(loss, x)) for x in landscape.variables]
         for loss in noise.losses
@@ -197,10 +206,10 @@ def momentum(beta: float, rule: Rule = sgd) -> Rule:
     _checks.number("beta, of momentum,", beta, least=0, below=1, remedy=remedy)
 
     def heavy_ball(landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:
-        step = rule(landscape, noise, dt)
+        step = step_of(rule, landscape, noise, dt)
         n = landscape.dimension
-        v = _fresh("velocity", n)
-        w = _fresh("faster", n)
+        v = fresh("velocity", n)
+        w = fresh("faster", n)
         kept = tuple(
             (new, beta * old + (moved - x))
             for new, old, moved, x in zip(w, v, step.update, step.state, strict=False)
@@ -221,13 +230,59 @@ def momentum(beta: float, rule: Rule = sgd) -> Rule:
     return heavy_ball
 
 
-def _fresh(name, count):
-    """Symbols that no landscape can have used."""
+def step_of(rule: Rule, landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:
+    """The step of a rule.
+
+    Args:
+        rule: the rule.
+        landscape: the loss.
+        noise: what drives the walker.
+        dt: the symbol of the time step.
+
+    Returns:
+        What the rule returns for them.
+
+    Raises:
+        ValueError: it is no function of these three that returns a step.
+    """
+    name, step = getattr(rule, "__name__", repr(rule)), None
+    try:
+        inspect.signature(rule).bind(landscape, noise, dt)
+    except (TypeError, ValueError):
+        fits = False
+    else:
+        fits, step = True, rule(landscape, noise, dt)
+    if not isinstance(step, Step):
+        found = f"{name}, which returned {step!r:.80}" if fits else name
+        raise ValueError(
+            "a rule is a function of landscape, noise and dt that returns a Step, got "
+            f"{found}; a rule with options is made by a call first, as in momentum(0.9) or adam()"
+        )
+    return step
+
+
+def fresh(name: str, count: int) -> tuple[sp.Dummy, ...]:
+    """Symbols that no landscape can have used.
+
+    Args:
+        name: what they are called.
+        count: how many.
+
+    Returns:
+        Real symbols, ``name0`` and so on.
+    """
     return tuple(sp.Dummy(f"{name}{i}", real=True) for i in range(count))
 
 
-def _slopes(landscape):
-    """The gradient; a polynomial in one variable as Horner's rule, which takes fewer operations."""
+def slopes(landscape: Landscape) -> list[sp.Expr]:
+    """The gradient; a polynomial in one variable as Horner's rule, which takes fewer operations.
+
+    Args:
+        landscape: the loss.
+
+    Returns:
+        n expressions.
+    """
     return [horner(slope) for slope in landscape.gradient_expression]
 
 
