@@ -1,7 +1,8 @@
 r"""Ensembles of walkers, :math:`d\theta = -\nabla L\,dt + \sqrt{2D}\,dW` in the Ito sense, and SGD.
 
 :func:`first_passage` follows each walker until it leaves, :func:`ensemble` records where walkers
-are at given times, :func:`sweep` runs many problems on a cluster. The step is generated from the
+are at given times, :class:`Splitting` finds escapes too rare to wait for, :func:`sweep` runs many
+problems on a cluster. The step is generated from the
 SymPy expressions of the landscape, the noise and the exit, runs on all cores or on a GPU, and gives
 the same bits for one (problem, seed) on every machine.
 """
@@ -10,6 +11,7 @@ from ddt_utils.simulate.driver import ensemble, first_passage, step_bias
 from ddt_utils.simulate.problem import Problem
 from ddt_utils.simulate.rules import Batch, Step, euler_maruyama, momentum, sgd
 from ddt_utils.simulate.run import Interrupted, Run
+from ddt_utils.simulate.splitting import RareEscapes, Splitting
 from ddt_utils.simulate.statistics import EscapeStatistics
 from ddt_utils.simulate.sweep import sweep
 
@@ -18,7 +20,9 @@ __all__ = [
     "EscapeStatistics",
     "Interrupted",
     "Problem",
+    "RareEscapes",
     "Run",
+    "Splitting",
     "Step",
     "ensemble",
     "euler_maruyama",

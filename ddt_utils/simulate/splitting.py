@@ -1,0 +1,389 @@
+r"""Rare escapes: adaptive multilevel splitting on the compiled step.
+
+At an exponent of 30 no walker that is merely followed gets out. But its way up is a matter of many
+small pieces of luck: paths that climbed least are given up, paths that climbed more are continued
+from where they were highest, with fresh random numbers, and the shares given up multiply to the
+probability (Cérou and Guyader, Stochastic Analysis and Applications 25, 417, 2007).
+
+*Source.* Walkers loop out of the valley, past an upper level of the source, and back below a lower
+one. With D the mean time of a loop and p the probability that one reaches the exit before it is
+back, the mean escape time is
+
+.. math:: \tau = \frac{D}{p},
+
+exactly so if walkers that got out are put back at the start (Hill's relation; Cérou, Guyader,
+Lelièvre and Pommier, Journal of Chemical Physics 134, 054108, 2011).
+
+*Splitting.* N paths begin where walkers passed the source. In each round the lowest ones are cut,
+with all ties, and branched from the others. The estimate
+
+.. math:: \hat p = \frac{M}{N} \prod_i \Bigl(1 - \frac{K_i}{N}\Bigr),
+
+with :math:`K_i` cut in round i and M paths in the exit at the end, has no bias for any N, any
+level and any step, long ones included, because ties are cut and paths are branched strictly above
+(Bréhier, Gazeau, Goudenège, Lelièvre and Rousset, Annals of Applied Probability 26, 3559, 2016).
+With a level that orders places as the probability of escape does, its relative variance is about
+:math:`|\ln p|/N`; with a bad one it stays right on average and scatters more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import sympy as sp
+
+from ddt_utils import _checks
+from ddt_utils.simulate import _branching
+from ddt_utils.simulate.cpu import thread_count
+from ddt_utils.simulate.problem import Problem, check_ensemble
+from ddt_utils.simulate.run import Interrupted, engine
+from ddt_utils.streams import stream
+
+_TOGETHER = 4096  # walkers of the repetitions that are followed side by side
+_SCOUTS = 1024  # walkers that find out where the source is
+_FIRST, _LONGER, _LONGEST = 32, 4, 1 << 22  # steps until it is seen whether they have come to rest
+_ALIKE = 0.086  # largest difference of two distributions of scouts, passed by chance in 1 of 1000
+_LOOPS = 2  # loops of a walker that are timed
+
+
+@dataclass(frozen=True)
+class RareEscapes:
+    r"""What independent repetitions of splitting found.
+
+    Args:
+        probabilities: the estimate of p of each repetition, shape (repetitions,).
+        loops: the mean time of a loop in each, in units of t.
+        source: the lower and the upper level between which loops are counted.
+        rounds: how many rounds each took.
+        walkers: N, how many paths each had.
+        walker_steps: the steps of all walkers together: what it cost.
+        bias_correction: what was done about the time-step bias, in words.
+
+    Example:
+        >>> import numpy as np
+        >>> found = RareEscapes(np.array([2e-9, 4e-9]), np.array([3.0, 3.0]), (-1.2, -0.8),
+        ...                     np.array([90, 88]), 1000, 10**8, "none")
+        >>> round(found.mean / 1e9, 6), round(found.stderr / found.mean, 3)
+        (1.0, 0.333)
+    """
+
+    probabilities: np.ndarray
+    loops: np.ndarray
+    source: tuple[float, float]
+    rounds: np.ndarray
+    walkers: int
+    walker_steps: int
+    bias_correction: str
+
+    @property
+    def repetitions(self) -> int:
+        """How many repetitions there were."""
+        return len(self.probabilities)
+
+    @property
+    def probability(self) -> float:
+        """p, the probability that a loop reaches the exit; an estimate without bias."""
+        return float(np.mean(self.probabilities))
+
+    @property
+    def probability_stderr(self) -> float:
+        """Its standard error, from the scatter of the repetitions."""
+        return self._error(self.probabilities)
+
+    @property
+    def spread(self) -> float:
+        """Relative standard deviation of one repetition's p; above one, trust no error bar."""
+        return self.probability_stderr * np.sqrt(self.repetitions) / self._reached()
+
+    @property
+    def rate(self) -> float:
+        """Escapes in a unit of t: p over the mean time of a loop."""
+        return self.probability / float(np.mean(self.loops))
+
+    @property
+    def rate_stderr(self) -> float:
+        """Standard error of the rate."""
+        return self.rate * self._relative()
+
+    @property
+    def mean(self) -> float:
+        """The mean escape time, one over the rate; its bias is its relative variance."""
+        self._reached()
+        return 1 / self.rate
+
+    @property
+    def stderr(self) -> float:
+        """Standard error of the mean escape time."""
+        return self.mean * self._relative()
+
+    def _relative(self):
+        p = self.probabilities / self._reached()
+        return self._error(p - self.loops / np.mean(self.loops))
+
+    def _error(self, values):
+        if self.repetitions < 2:
+            raise ValueError(
+                f"an error needs two repetitions, got {self.repetitions}; extend and finish"
+            )
+        return float(np.std(values, ddof=1) / np.sqrt(self.repetitions))
+
+    def _reached(self):
+        if not self.probability > 0:
+            raise ValueError(
+                f"a repetition must reach the exit, got none of {self.repetitions}; take more "
+                "walkers, or a level that rises along the way out"
+            )
+        return self.probability
+
+
+class Splitting:
+    r"""Adaptive multilevel splitting of one problem, in independent repetitions.
+
+    A repetition has its own random streams, so its numbers are the same whatever others there are,
+    on any number of threads, any processor, and a GPU.
+
+    Args:
+        problem: what is simulated, with an exit and without ``max_time``.
+        walkers: N, the paths of a repetition; its relative variance is :math:`|\ln p|/N` at best.
+        repetitions: how many; the standard error comes from their scatter.
+        seed: a whole number from 0 to 2⁶⁴ − 1.
+        level: how far a place is on its way out, a SymPy expression in the landscape's variables;
+            any that increases towards the exit. By default how far the place is past the exit's
+            interface: x − b for x > b, L − c for L > c.
+        source: the lower and the upper level of the source. By default the median of the levels of
+            walkers at rest in the valley, and the level that one in ten of them exceeds.
+        settle: the time in which walkers come to rest in the valley, in units of t. By default it
+            is found by following some until their levels change no more.
+        discard: the share of paths that a round cuts at least; 1/N is the last particle alone, the
+            least variance for the most rounds.
+        threads: how many threads share the walkers; all cores by default. No effect on results.
+        device: ``"cpu"``, ``"cuda"``, or ``"auto"``: CUDA where there is one.
+
+    Raises:
+        ValueError: a bad argument; a level that is no number at the start; a start above the
+            source.
+        RuntimeError: ``device="cuda"`` without CUDA.
+
+    Example:
+        An exponent of 30, ΔL/D with ΔL = 1/4: the mean escape time of the discrete walker from its
+        integral equation, and from 11 million walker-steps.
+
+        >>> from ddt_utils import catalog, discrete, noise, simulate
+        >>> well, kick = catalog.quartic(), noise.WhiteNoise(1 / 120)
+        >>> (x,) = well.variables
+        >>> problem = simulate.Problem(well, kick, start=-1, exit=x >= 0, step=0.05,
+        ...                            barrier_shift=False)
+        >>> rare = simulate.Splitting(problem, walkers=400, repetitions=4, seed=3)
+        >>> found = rare.finish().result()
+        >>> truth = discrete.mean_first_passage_time(well, kick, step=0.05, start=-1, upper=0)
+        >>> abs(found.mean - truth) < 4 * found.stderr < truth
+        True
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        *,
+        walkers: int,
+        repetitions: int,
+        seed: int,
+        level=None,
+        source: tuple[float, float] | None = None,
+        settle: float | None = None,
+        discard: float = 0.25,
+        threads: int | None = None,
+        device: str = "cpu",
+    ):
+        """Check the arguments; nobody starts yet."""
+        if not isinstance(problem, Problem):
+            raise ValueError(f"splitting needs a Problem, got {problem!r}; see simulate.Problem")
+        if problem.exit is None or problem.max_time is not None:
+            raise ValueError(
+                "splitting needs a problem with an exit and without max_time, got exit "
+                f"{problem.exit} and max_time {problem.max_time}"
+            )
+        self.problem = problem
+        self.walkers, self.seed = check_ensemble(walkers=walkers, seed=seed)
+        _checks.whole("walkers", walkers, least=2, remedy="a path is branched from another one")
+        self.repetitions = _checks.whole("repetitions", repetitions, least=1)
+        share = _checks.number(
+            "discard", discard, above=0, below=1, remedy="it is a share of the walkers"
+        )
+        self.discard = min(max(1, round(share * self.walkers)), self.walkers - 1)
+        if level is not None:
+            level = _check_level(level, problem.landscape)
+        self._watch = _branching.Watch(problem, level, engine(device), thread_count(threads))
+        if not np.isfinite(float(self._watch.start_level)):
+            raise ValueError(f"level must be a number at the start, got {level}")
+        self._settle = None if settle is None else _steps("settle", settle, problem.step)
+        self._source = None if source is None else self._checked(source)
+        self._watch.program("cpu")  # refuses a level that has no compiled form
+        self._found = []  # of each repetition: probability, steps of a loop, rounds
+
+    def __repr__(self):
+        """The repetitions in one line."""
+        return f"splitting with {self.repetitions} repetitions, {self.done} of them done"
+
+    @property
+    def done(self) -> int:
+        """How many repetitions are done."""
+        return len(self._found)
+
+    def finish(self, *, progress: bool = False) -> Splitting:
+        """Do the repetitions that are left, a few side by side.
+
+        Args:
+            progress: show a progress bar.
+
+        Returns:
+            The splitting itself.
+
+        Raises:
+            Interrupted: Ctrl-C was pressed; the repetitions that are done are kept.
+            ValueError: the exit is not rare, walkers find no rest, diverge, or are caught between
+                source and exit.
+        """
+        from tqdm import tqdm
+
+        together = max(1, _TOGETHER // self.walkers)
+        try:
+            options = dict(total=self.repetitions, initial=self.done, unit=" repetitions")
+            with tqdm(disable=not progress, **options) as bar:
+                if self._settle is None or self._source is None:
+                    self._settle, self._source = self._scout()
+                while self.done < self.repetitions:
+                    last = min(self.done + together, self.repetitions)
+                    found = self._repeat(range(self.done, last))
+                    self._found = self._found + found  # at once: an interrupt finds all or none
+                    bar.update(len(found))
+        except KeyboardInterrupt:
+            raise Interrupted(self) from None
+        return self
+
+    def extend(self, repetitions: int) -> Splitting:
+        """Ask for more repetitions.
+
+        Args:
+            repetitions: how many in all.
+
+        Returns:
+            The splitting itself, to be finished.
+
+        Raises:
+            ValueError: fewer than are done.
+        """
+        remedy = "repetitions that are done are kept"
+        self.repetitions = _checks.whole("repetitions", repetitions, least=self.done, remedy=remedy)
+        return self
+
+    def result(self) -> RareEscapes:
+        """What is known now.
+
+        Returns:
+            The repetitions that are done.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if not self._found:
+            raise ValueError(f"there is a result once a repetition is done, got {self}; finish it")
+        p, steps, rounds = (np.array(column) for column in zip(*self._found, strict=True))
+        return RareEscapes(
+            probabilities=p,
+            loops=steps * float(self.problem.step),
+            source=tuple(float(z) * self._watch.unit for z in self._source),
+            rounds=rounds,
+            walkers=self.walkers,
+            walker_steps=self._watch.walked,
+            bias_correction=self.problem.bias_correction,
+        )
+
+    def _repeat(self, numbers):
+        """Do these repetitions side by side."""
+        generators = [stream(self.seed, "splitting", 1 + r) for r in numbers]
+        streams = _branching.Streams(generators, self.walkers)
+        everyone = self.walkers * len(numbers)
+        states, steps = _branching.loops(
+            self._watch, streams, self._source, self._settle, _LOOPS, everyone
+        )
+        ask = self._watch, streams, states, self._source[0], self.walkers, self.discard
+        probabilities, rounds = _branching.split(*ask)
+        steps = steps.reshape(len(numbers), self.walkers).sum(axis=1) / (_LOOPS * self.walkers)
+        return list(zip(probabilities, steps, rounds, strict=True))
+
+    def _scout(self):
+        """How many steps lead to rest, and the levels of the source."""
+        watch, streams = (
+            self._watch,
+            _branching.Streams([stream(self.seed, "splitting")], _SCOUTS),
+        )
+        states, before, most, gone = np.tile(watch.start, (_SCOUTS, 1)), None, _FIRST, 0
+        taken = 0
+        while True:
+            states, _ = watch.follow(states, streams.words(np.arange(len(states))), most=most)
+            taken += most
+            inside = watch.now(states) < _branching.GONE
+            gone += int(np.count_nonzero(~inside))
+            states = states[inside]
+            if gone > _SCOUTS // 4:
+                raise ValueError(
+                    f"the exit must be rare, got {gone} of {_SCOUTS} walkers there within "
+                    f"{taken} steps; use first_passage"
+                )
+            levels = np.sort(watch.now(states))
+            if self._settle is not None and taken >= self._settle:
+                break
+            if self._settle is None and before is not None and _distance(before, levels) < _ALIKE:
+                break
+            if taken > _LONGEST:
+                raise ValueError(
+                    f"walkers must come to rest in their valley, got levels that still change "
+                    f"after {taken} steps; give settle="
+                )
+            before, most = levels, (_LONGER - 1) * taken
+        settle = taken if self._settle is None else self._settle
+        if self._source is not None:
+            return settle, self._source
+        low, high = levels[len(levels) // 2], levels[len(levels) * 9 // 10]
+        return settle, self._checked((low * watch.unit, high * watch.unit))
+
+    def _checked(self, source):
+        """Two levels in the walkers' unit, the lower first, the start not above them."""
+        remedy = "give two levels (low, high) of the source"
+        low, high = _checks.array("source", source, shape=(2,), remedy=remedy) / self._watch.unit
+        low, high = np.float32(low), np.float32(high)
+        if not (low < high and self._watch.start_level <= high):
+            raise ValueError(
+                "source must be two levels, the lower first, with the start not above them, got "
+                f"{source} and the start at {self._watch.start_level * self._watch.unit:g}"
+            )
+        return low, high
+
+
+def _check_level(level, landscape):
+    """A level as an expression in the landscape's variables."""
+    try:
+        level = sp.sympify(level, strict=True)
+    except sp.SympifyError:
+        level = None
+    known = set(landscape.variables)
+    if not isinstance(level, sp.Expr) or not level.free_symbols or level.free_symbols - known:
+        raise ValueError(
+            f"level must be a SymPy expression in {landscape.variables}, got {level!r}; any that "
+            "increases towards the exit will do"
+        )
+    return level
+
+
+def _steps(name, time, step):
+    """A time as an even number of steps."""
+    time = _checks.number(name, time, above=0, below=2**40 * step, remedy="it is a time")
+    return 2 * max(1, int(np.ceil(time / step / 2 - 1e-9)))
+
+
+def _distance(one, other):
+    """The largest difference of two distributions, each given by sorted numbers."""
+    places = np.concatenate([one, other])
+    shares = (np.searchsorted(s, places, side="right") / len(s) for s in (one, other))
+    return float(np.max(np.abs(np.subtract(*shares))))
