@@ -23,7 +23,7 @@ GONE = np.float32(2.0**100)  # the level of the exit
 _CUT = np.float32(2.0**80)  # above the level of every place that is not in the exit
 _BEGUN = 2  # the engine starts a walker of no steps by itself; those here have a place and a stream
 _FOR_EVER = 2**62
-_PATIENCE = 1e10  # steps of one walker after which it counts as caught between source and exit
+_PATIENCE = 1e9  # steps of one walker after which it counts as caught between source and exit
 
 
 def height(exit):
@@ -51,7 +51,8 @@ def watched(step: Step, level, exit, variables) -> Step:
 
     Returns:
         The step; its four last state variables are the level, the highest, the stop below and the
-        stop above. It moves the other ones as before, to the last bit.
+        stop above. It moves the other ones as before, to the last bit. (The level of a walker that
+        carries the remainders of its additions is that of its place without the last one.)
     """
     n, where, update, places = len(variables), list(step.where), list(step.update), {}
     for i, (x, e) in enumerate(zip(variables, step.update, strict=False)):
@@ -62,14 +63,18 @@ def watched(step: Step, level, exit, variables) -> Step:
         where.append((place, update[i]))
         places[x] = place
     there = sp.Piecewise((sp.Float(float(GONE)), exit), (level, True), evaluate=False)
-    now, top, below, above = (sp.Dummy(name, real=True) for name in ("now", "top", "under", "upper"))
+    now, top, below, above = (
+        sp.Dummy(name, real=True) for name in ("now", "top", "under", "upper")
+    )
     new = sp.Dummy("new", real=True)
     where.append((new, there.xreplace(places)))
+    nowhere = sp.Float(4 * float(GONE))  # the highest level of a walker that once had none
+    highest = sp.Piecewise((sp.Max(top, new), new > -float(GONE)), (nowhere, True), evaluate=False)
     return Step(
         **{
             **vars(step),
             "state": (*step.state, now, top, below, above),
-            "update": (*update[:n], *step.update[n:], new, sp.Max(top, new), below, above),
+            "update": (*update[:n], *step.update[n:], new, highest, below, above),
             "where": tuple(where),
             "initial_state": (*step.initial_state, 0.0, 0.0, 0.0, 0.0),
         }
@@ -95,7 +100,13 @@ class Watch:
         inside = frame.condition(sp.Gt(level, 0, evaluate=False), at)
         scaled = inside.lhs - inside.rhs
         here = dict(zip(variables, frame.inside(problem.start), strict=True))
-        at_start = float(level.subs(at))
+        at_start = level.subs(at).evalf()
+        if not (at_start.is_real and at_start.is_finite):
+            raise ValueError(
+                f"level must be a number at the start, got {at_start} for {level} at "
+                f"{list(problem.start)}; take an expression that is one wherever walkers go"
+            )
+        at_start = float(at_start)
         #: one unit of the level that walkers carry
         self.unit = 1.0 if frame.plain or not at_start else at_start / float(scaled.subs(here))
         self.start_level = at_start / self.unit
@@ -152,10 +163,14 @@ class Watch:
         pool.state[:, self._now + 2], pool.state[:, self._now + 3] = below, above
         limit = _FOR_EVER if most is None else _BEGUN + most
         task = SimpleNamespace(program=self.program, limit=limit, start_state=self.start)
-        engine, waited = self._engine(task, pool, 0, self._threads), 0.0
+        engine = self._engine(task, pool, 0, self._threads)
+        waited, done = 0.0, 0  # steps of a lane since a walker was last done
         try:
-            while engine.advance():
-                waited += engine.slice_steps
+            while not pool.status.all():  # no lane may be at work although walkers still wait
+                steps = engine.slice_steps
+                engine.advance()
+                before, done = done, int(np.count_nonzero(pool.status))
+                waited = steps + (waited if done == before else 0)
                 if waited > _PATIENCE:
                     raise ValueError(
                         "walkers must come back to their source or reach the exit, got one that "

@@ -144,7 +144,7 @@ class Splitting:
     on any number of threads, any processor, and a GPU.
 
     Args:
-        problem: what is simulated, with an exit and without ``max_time``.
+        problem: what is simulated, with an exit. Its ``max_time`` ends nobody here.
         walkers: N, the paths of a repetition; its relative variance is :math:`|\ln p|/N` at best.
         repetitions: how many; the standard error comes from their scatter.
         seed: a whole number from 0 to 2⁶⁴ − 1.
@@ -198,11 +198,8 @@ class Splitting:
         """Check the arguments; nobody starts yet."""
         if not isinstance(problem, Problem):
             raise ValueError(f"splitting needs a Problem, got {problem!r}; see simulate.Problem")
-        if problem.exit is None or problem.max_time is not None:
-            raise ValueError(
-                "splitting needs a problem with an exit and without max_time, got exit "
-                f"{problem.exit} and max_time {problem.max_time}"
-            )
+        if problem.exit is None:
+            raise ValueError("splitting needs a problem with an exit, got one without; give it one")
         self.problem = problem
         self.walkers, self.seed = check_ensemble(walkers=walkers, seed=seed)
         _checks.whole("walkers", walkers, least=2, remedy="a path is branched from another one")
@@ -214,8 +211,6 @@ class Splitting:
         if level is not None:
             level = _check_level(level, problem.landscape)
         self._watch = _branching.Watch(problem, level, engine(device), thread_count(threads))
-        if not np.isfinite(float(self._watch.start_level)):
-            raise ValueError(f"level must be a number at the start, got {level}")
         self._settle = None if settle is None else _steps("settle", settle, problem.step)
         self._source = None if source is None else self._checked(source)
         self._watch.program("cpu")  # refuses a level that has no compiled form
