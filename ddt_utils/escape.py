@@ -7,7 +7,7 @@ law on which the word "rate" rests can be tested.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -38,6 +38,8 @@ class EscapeTimes(Estimates):
         states: where each walker was then, shape (walkers, n).
         step: the time step dt.
         bias_correction: what was done about the time-step bias, in words.
+        carried: what else each walker carried then, such as its velocity: an array of shape
+            (walkers,) for each name.
 
     Raises:
         ValueError: no walkers, lengths that differ, or a time that is negative or not finite.
@@ -57,6 +59,7 @@ class EscapeTimes(Estimates):
     states: np.ndarray
     step: float
     bias_correction: str
+    carried: dict = field(default_factory=dict)
 
     def __post_init__(self):
         """Check the arguments."""
@@ -69,6 +72,11 @@ class EscapeTimes(Estimates):
             raise ValueError(
                 "times, status and states must have one entry per walker, got "
                 f"{len(times)}, {len(self.status)} and {len(self.states)}"
+            )
+        odd = {name: np.shape(v) for name, v in self.carried.items() if np.shape(v) != times.shape}
+        if odd:
+            raise ValueError(
+                f"carried must have one number per walker, {len(times)}, for each name, got {odd}"
             )
         wrong = ~(np.isfinite(times) & (times >= 0))
         if wrong.any():
@@ -131,7 +139,11 @@ class EscapeTimes(Estimates):
                 f"{np.max(self.times)}"
             )
         return replace(
-            self, times=self.times[left] - start, status=self.status[left], states=self.states[left]
+            self,
+            times=self.times[left] - start,
+            status=self.status[left],
+            states=self.states[left],
+            carried={name: values[left] for name, values in self.carried.items()},
         )
 
     def _deviation(self):

@@ -264,12 +264,13 @@ class Landscape:
             values = numpy_function(tuple(expressions), self.variables)(*arrays)
         return np.stack([np.broadcast_to(v, arrays[0].shape) for v in values], -1).astype(float)
 
-    def exit_condition(self, exit):
+    def exit_condition(self, exit, also=()):
         """What ``exit`` means here, as a SymPy condition.
 
         Args:
             exit: a SymPy relational in the variables, And/Or of such, or a criterion of
                 :mod:`ddt_utils.criterion`.
+            also: names of other symbols that are known where the condition is used.
 
         Returns:
             The condition that holds outside.
@@ -283,10 +284,12 @@ class Landscape:
                 f"exit must be a SymPy relational in {self.variables} or a criterion, got "
                 f"{exit!r}; for example x > 1 with (x,) = landscape.variables"
             )
-        unknown = condition.free_symbols - set(self.variables)
+        others = condition.free_symbols - set(self.variables)
+        unknown = {symbol for symbol in others if symbol.name not in also}
         if unknown:
+            named = f" and {', '.join(also)}" if also else ""
             raise ValueError(
-                f"exit may use only the variables {self.variables}, got also {unknown}; "
+                f"exit may use only the variables {self.variables}{named}, got also {unknown}; "
                 "take the symbols from landscape.variables"
             )
         return condition

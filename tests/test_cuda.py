@@ -44,6 +44,23 @@ def problems():
         moved = tuple(a + size * (b - a) for a, b in zip(step.state, step.update, strict=True))
         return replace(step, update=moved, uniforms=(size,))
 
+    def scattered(landscape, kick, dt):
+        """A walk that begins with a normal and a uniform number."""
+        step, (a, u) = simulate.euler_maruyama(landscape, kick, dt), sp.symbols("a u", real=True)
+        law = simulate.Start(((x, x + a / 5 + u / 8),), normals=(a,), uniforms=(u,))
+        return replace(step, start=law)
+
+    def epochs(landscape, kick, dt):
+        """Reshuffled minibatches with momentum and a schedule."""
+        step, k = simulate.momentum(0.75)(landscape, kick, dt), sp.Symbol("k", real=True)
+        batch = replace(step.batch, reshuffled=True)
+        return replace(step, batch=batch, iteration=k, duration=dt / (1 + k))
+
+    def weighted(landscape, kick, dt):
+        """Minibatches with samples that are drawn more or less often."""
+        step = simulate.sgd(landscape, kick, dt)
+        return replace(step, batch=replace(step.batch, weights=(0.35, 0.2, 0.05, 0.4)))
+
     def minibatch(size, replacement):
         return noise.MinibatchNoise(losses, 0.5, size, replacement=replacement)
 
@@ -81,6 +98,20 @@ def problems():
             minibatch(2, False),
             dict(start=-1, exit=x > -0.7, **sgd),
         ),
+        "epochs, a clock, an exit by velocity and time": (
+            mean,
+            minibatch(2, False),
+            dict(
+                start=-1,
+                exit=(sp.Symbol("velocity0") > 0.4) | (sp.Symbol("time") > 1.9) & (x > -1),
+                **sgd | dict(rule=epochs),
+            ),
+        ),
+        "weighted minibatches": (
+            mean,
+            minibatch(3, True),
+            dict(start=-1, exit=x > -0.5, **sgd | dict(rule=weighted)),
+        ),
         "minibatches of five, uniform numbers, pieces": (
             well(pieces),
             noise.MinibatchNoise([pieces + k * x for k in range(-2, 3)], 0.5, 3),
@@ -90,6 +121,11 @@ def problems():
             quartic,
             white(0.2),
             dict(start=-1, exit=x > 0, step=0.05, max_time=4, rule=simulate.momentum(0.9)),
+        ),
+        "a law of the start": (
+            quartic,
+            white(1),
+            dict(start=-1, exit=x > 1, step=0.02, max_time=2, rule=scattered),
         ),
         "divergence": (
             well(quartic.expression, reach=2),

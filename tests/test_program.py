@@ -1,5 +1,6 @@
 """The generated step: its functions are accurate, its streams independent, its code vectorised."""
 
+import dataclasses
 import os
 import platform
 import re
@@ -26,6 +27,7 @@ from ddt_utils.noise import (
 from ddt_utils.simulate import (
     Problem,
     Run,
+    Start,
     Step,
     cache,
     cpu,
@@ -166,9 +168,15 @@ def test_a_piecewise_without_a_default_is_refused():
 @pytest.mark.parametrize("side", [(-2, 0.5), (-0.5, 2)])
 @pytest.mark.parametrize("axis", [0, 1])
 def test_any_coordinate_beyond_the_bound_diverges(axis, side):
-    """The bound is ten times the farthest side of the box, here 20; it comes before the exit."""
+    """The bound is ten times the farthest side of the box, here 20, or what is asked for."""
     slope = Landscape(-(x, y)[axis], (x, y), name="slope", box=(side, (-1, 1.5)))
-    for end, status in [(18.5, ESCAPED), (21.5, DIVERGED)]:
+    for end, bound, status, when in [
+        (18.5, None, ESCAPED, 19),
+        (19.5, None, ESCAPED, 20),  # beyond the bound, but out
+        (21.5, None, DIVERGED, 20),
+        (21.5, 30, ESCAPED, 22),
+        (21.5, 7.5, DIVERGED, 8),
+    ]:
         run = first_passage(
             slope,
             FactorNoise([[0], [0]]),
@@ -178,9 +186,10 @@ def test_any_coordinate_beyond_the_bound_diverges(axis, side):
             walkers=3,
             seed=1,
             max_time=100,
+            bound=bound,
         )
         assert np.all(run.status == status)
-        assert np.all(run.times == (19 if status == ESCAPED else 20))
+        assert np.all(run.times == when)
 
 
 def test_a_step_that_is_not_a_number_is_refused_at_the_start_and_diverges_later():
@@ -361,7 +370,8 @@ KERNELS = {
 def test_the_step_is_vector_code(name, tmp_path, monkeypatch):
     """All floating-point arithmetic and all shifts of the generator are on whole vectors.
 
-    Apart from the clock, and at an inspection the distance of one walker that is done.
+    Apart from the clock, and at an inspection the distance of one walker that is done and whether
+    it is out, all exits being planes.
     """
     monkeypatch.setenv("DDT_UTILS_CACHE", str(tmp_path))
     problem = KERNELS[name]()
@@ -375,11 +385,20 @@ def test_the_step_is_vector_code(name, tmp_path, monkeypatch):
     packed = len(re.findall(operation + r"ps\b", assembly, re.MULTILINE))
     scalar = len(re.findall(operation + r"ss\b", assembly, re.MULTILINE))
     assert packed > 20
-    assert scalar <= problem.landscape.dimension + 2
+    assert scalar <= problem.landscape.dimension + 3
     assert re.search(r"^\s+v?pslld\s+\$9\b", assembly, re.MULTILINE)  # of xoshiro128+
     assert not re.search(r"^\s+shll\s+\$9\b", assembly, re.MULTILINE)
     assert not re.search(r"\b(?:fma|exp|exp2|log|sin|cos|tanh|pow|sqrt)f?\b", assembly)
     assert "vmaskmov" not in assembly  # masked stores cost dozens of cycles on some processors
+
+
+def epochs(landscape, noise, dt):
+    """Reshuffled minibatches from scattered places, with steps of dt/(1 + k)."""
+    step, (k, z) = sgd(landscape, noise, dt), sp.symbols("k z", real=True)
+    (u,) = landscape.variables
+    batch = dataclasses.replace(step.batch, reshuffled=True)
+    start = Start(((u, u + z / 8),), normals=(z,))
+    return dataclasses.replace(step, batch=batch, start=start, iteration=k, duration=dt / (1 + k))
 
 
 MACHINES = """
@@ -387,12 +406,14 @@ import hashlib, sys, sympy as sp
 from ddt_utils import simulate
 from ddt_utils.simulate import momentum
 from tests.test_program import EVERYTHING, FULL, TURNED, minibatch_problem, problem_of, x, y
+from tests.test_program import epochs
 from ddt_utils.noise import StateDependentNoise
 problems = [
     problem_of(EVERYTHING, StateDependentNoise(sp.sqrt(1 + x**2)), 0.5, x > 1),
     problem_of(TURNED, FULL, (-0.8, -0.5), x > 0, rule=momentum(0.5)),
     minibatch_problem(4, 2, True, max_time=20),
     minibatch_problem(5, 3, False, momentum(0.5), max_time=20),
+    minibatch_problem(4, 2, False, epochs, max_time=20),
 ]
 for problem in problems:
     run = simulate.Run(problem, walkers=200, seed=5, threads=1).finish().result()
@@ -415,7 +436,7 @@ def test_the_bits_are_the_same_on_other_instruction_sets(tmp_path):
         )
     outputs = [process.communicate(timeout=300)[0].split() for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0]
-    assert len(set(outputs[0])) == 4
+    assert len(set(outputs[0])) == 5
     assert outputs[1] == outputs[0] and outputs[2] == outputs[0]
 
 

@@ -10,7 +10,7 @@ from scipy import stats
 
 from ddt_utils import catalog, chains, criterion, simulate
 from ddt_utils.landscape import Landscape
-from ddt_utils.noise import FactorNoise, MinibatchNoise, WhiteNoise
+from ddt_utils.noise import MinibatchNoise, WhiteNoise
 from ddt_utils.simulate import _branching, cpu, splitting
 from ddt_utils.streams import stream
 
@@ -246,6 +246,29 @@ def test_minibatches_that_need_a_rare_run_of_luck():
     assert agrees(result, truth)
 
 
+def test_the_level_and_the_exit_may_use_a_velocity():
+    """Underdamped, to an energy: E wanders in one dimension, so the time is a quadrature."""
+    friction, heat, top, dt = 0.05, 0.05, 0.5, 0.02
+    bowl = Landscape(x**2 / 2, (x,), name="bowl", box=((-3, 3),))
+    v, kick = sp.Symbol("v", real=True), sp.Dummy("kick", real=True)
+
+    def langevin(landscape, noise, dt):
+        spread = sp.sqrt(2 * friction * heat * dt)
+        moved = v - dt * landscape.gradient_expression[0] - friction * dt * v + spread * kick
+        return simulate.Step((x, v), (x + dt * moved, moved), normals=(kick,), physical=True)
+
+    energy = (x**2 + v**2) / 2
+    problem = simulate.Problem(
+        bowl, WhiteNoise(heat), start=0.1, exit=energy > top, step=dt, rule=langevin
+    )
+    e = np.linspace(1e-9, top / heat, 4001)  # dE = friction (heat − E) dt + √(2 friction heat E) dW
+    inner = np.expm1(e) / e  # in units of the heat: ∫ exp(E) (1 − exp(−E))/E dE / friction
+    truth = float(np.trapezoid(inner, e)) / friction
+    result = found(problem, walkers=500, repetitions=10, seed=3)
+    assert result.source[1] < 0 and result.stderr < 0.08 * result.mean
+    assert abs(result.mean / truth - 1) < 0.07 + ALARM * result.stderr / result.mean
+
+
 def test_two_exits_are_the_first_of_two():
     cap = Landscape(x**2 / 2, (x,), name="bowl", box=((-4, 4),))
     noise = WhiteNoise(0.05)
@@ -337,6 +360,12 @@ def test_a_time_that_nobody_found_is_an_error():
 
 # --- what is refused ----------------------------------------------------------------------------
 
+
+def slower(landscape, noise, dt):
+    step = simulate.euler_maruyama(landscape, noise, dt)
+    return replace(step, duration=dt / (1 + x**2))
+
+
 REFUSED = {
     "no problem": (dict(problem=WELL), "needs a Problem"),
     "no exit": (dict(problem=to_the_top(6, 0.3, exit=None)), "with an exit"),
@@ -345,10 +374,11 @@ REFUSED = {
     "no seed": (dict(seed=None), "seed must be"),
     "a text": (dict(level="x"), "level must be a SymPy expression"),
     "a constant": (dict(level=sp.Integer(2)), "level must be a SymPy expression"),
-    "another variable": (dict(level=x + y), "level must be a SymPy expression"),
+    "another variable": (dict(level=x + y), "what is asked of a walker may use x, got"),
     "a condition": (dict(level=x > 0), "level must be a SymPy expression"),
     "no number at the start": (dict(level=sp.log(x)), "level must be a number at the start"),
     "no compiled form": (dict(level=sp.gamma(x + 3)), "no form for gamma"),
+    "a clock": (dict(problem=to_the_top(6, 0.3, rule=slower)), "steps are of one length"),
     "all of them": (dict(discard=1), "discard must be"),
     "levels exchanged": (dict(source=(-0.5, -0.9)), "the lower first"),
     "one level": (dict(source=-0.5), "source must be an array of shape"),

@@ -2,17 +2,18 @@ r"""Ensembles of walkers, :math:`d\theta = -\nabla L\,dt + \sqrt{2D}\,dW` in the
 
 :func:`first_passage` follows each walker until it leaves, :func:`ensemble` records where walkers
 are at given times, :class:`Splitting` finds escapes too rare to wait for, :func:`sweep` runs many
-problems on a cluster. The step is generated from the
-SymPy expressions of the landscape, the noise and the exit, runs on all cores or on a GPU, and gives
-the same bits for one (problem, seed) on every machine.
+problems on a cluster. The step is generated from the SymPy expressions of the landscape, the noise
+and the exit, runs on all cores or on a GPU, and gives the same bits for one (problem, seed) on
+every machine.
 """
 
 from ddt_utils.simulate.driver import ensemble, first_passage, step_bias
 from ddt_utils.simulate.problem import Problem
-from ddt_utils.simulate.rules import Batch, Step, euler_maruyama, momentum, sgd
+from ddt_utils.simulate.rules import euler_maruyama, momentum, sgd
 from ddt_utils.simulate.run import Interrupted, Run
 from ddt_utils.simulate.splitting import RareEscapes, Splitting
 from ddt_utils.simulate.statistics import EscapeStatistics
+from ddt_utils.simulate.step import Batch, Start, Step
 from ddt_utils.simulate.sweep import sweep
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "RareEscapes",
     "Run",
     "Splitting",
+    "Start",
     "Step",
     "ensemble",
     "euler_maruyama",

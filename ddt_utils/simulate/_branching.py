@@ -8,7 +8,7 @@ path at the first place above a level, it is walked again from where it began, u
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,7 +17,7 @@ import sympy as sp
 from ddt_utils.escape import DIVERGED
 from ddt_utils.simulate import program
 from ddt_utils.simulate.pool import Pool
-from ddt_utils.simulate.rules import Step
+from ddt_utils.simulate.step import Step
 
 GONE = np.float32(2.0**100)  # the level of the exit
 _CUT = np.float32(2.0**80)  # above the level of every place that is not in the exit
@@ -40,44 +40,42 @@ def height(exit):
     return exit.gts - exit.lts
 
 
-def watched(step: Step, level, exit, variables) -> Step:
+def watched(step: Step, level, exit, dimension: int) -> Step:
     """A step whose walker also carries its level, the highest so far, and where it stops.
 
     Args:
         step: the step, complete.
-        level: a SymPy expression in the coordinates.
+        level: a SymPy expression in the symbols of its state.
         exit: a SymPy condition in them; there the level is :data:`GONE`.
-        variables: the coordinates, the first of the state variables.
+        dimension: how many of the state variables are coordinates.
 
     Returns:
-        The step; its four last state variables are the level, the highest, the stop below and the
-        stop above. It moves the other ones as before, to the last bit. (The level of a walker that
-        carries the remainders of its additions is that of its place without the last one.)
+        The step, without a law of its start; its four last state variables are the level, the
+        highest, the stop below and the stop above. It moves the other ones as before, to the last
+        bit. (The level of a walker that carries the remainders of its additions is that of its
+        place without the last one.)
     """
-    n, where, update, places = len(variables), list(step.where), list(step.update), {}
-    for i, (x, e) in enumerate(zip(variables, step.update, strict=False)):
-        move, place = (sp.Dummy(f"{name}{i:02d}", real=True) for name in ("move", "place"))
-        is_sum = e.is_Add and x in e.args  # what is added is worked out first and then added, once
+    where, update, new = list(step.where), [], {}
+    for i, (x, e) in enumerate(zip(step.state, step.update, strict=True)):
+        move, value = (sp.Dummy(f"{name}{i:02d}", real=True) for name in ("move", "value"))
+        is_sum = e.is_Add and x in e.args and i < dimension  # what is added is worked out first
         where.append((move, e - x if is_sum else e))
-        update[i] = x + move if is_sum else move
-        where.append((place, update[i]))
-        places[x] = place
-    there = sp.Piecewise((sp.Float(float(GONE)), exit), (level, True), evaluate=False)
-    now, top, below, above = (
-        sp.Dummy(name, real=True) for name in ("now", "top", "under", "upper")
+        update.append(x + move if is_sum else move)
+        where.append((value, update[-1]))
+        new[x] = value
+    now, top, below, above, here = (
+        sp.Dummy(f"_{name}", real=True) for name in ("now", "top", "below", "above", "here")
     )
-    new = sp.Dummy("new", real=True)
-    where.append((new, there.xreplace(places)))
+    there = sp.Piecewise((sp.Float(float(GONE)), exit), (level, True), evaluate=False)
     nowhere = sp.Float(4 * float(GONE))  # the highest level of a walker that once had none
-    highest = sp.Piecewise((sp.Max(top, new), new > -float(GONE)), (nowhere, True), evaluate=False)
-    return Step(
-        **{
-            **vars(step),
-            "state": (*step.state, now, top, below, above),
-            "update": (*update[:n], *step.update[n:], new, highest, below, above),
-            "where": tuple(where),
-            "initial_state": (*step.initial_state, 0.0, 0.0, 0.0, 0.0),
-        }
+    known = (sp.Max(top, here), here > -float(GONE))
+    return replace(
+        step,
+        state=(*step.state, now, top, below, above),
+        update=(*update, here, sp.Piecewise(known, (nowhere, True), evaluate=False), below, above),
+        where=(*where, (here, there.xreplace(new))),
+        initial_state=(*step.initial_state, 0.0, 0.0, 0.0, 0.0),
+        start=None,
     )
 
 
@@ -94,24 +92,25 @@ class Watch:
     def __init__(self, problem, level, engine, threads):
         """Write the program; it is compiled when walkers first walk."""
         self.problem, self._engine, self._threads = problem, engine, threads
-        frame, variables = problem.frame, problem.landscape.variables
-        at = dict(zip(variables, problem.start, strict=True)) | {program.DT: problem.step}
+        frame, step = problem.frame, problem._step
+        at = problem._beginning | {program.DT: problem.step}
         level = height(problem.exit) if level is None else level
-        inside = frame.condition(sp.Gt(level, 0, evaluate=False), at)
-        scaled = inside.lhs - inside.rhs
-        here = dict(zip(variables, frame.inside(problem.start), strict=True))
+        level = step.named(level)
         at_start = level.subs(at).evalf()
         if not (at_start.is_real and at_start.is_finite):
             raise ValueError(
                 f"level must be a number at the start, got {at_start} for {level} at "
                 f"{list(problem.start)}; take an expression that is one wherever walkers go"
             )
-        at_start = float(at_start)
+        inside = frame.condition(sp.Gt(level, 0, evaluate=False), at)
+        scaled = inside.lhs - inside.rhs
+        places = frame.inside(problem.start).tolist()
+        here = at | dict(zip(problem.landscape.variables, places, strict=True))
         #: one unit of the level that walkers carry
-        self.unit = 1.0 if frame.plain or not at_start else at_start / float(scaled.subs(here))
-        self.start_level = at_start / self.unit
+        self.unit = 1.0 if frame.plain or not at_start else float(at_start / scaled.subs(here))
+        self.start_level = float(at_start) / self.unit
         exit = frame.condition(problem._near_exit(), at)
-        self.step = watched(frame.step(problem._step), scaled, exit, variables)
+        self.step = watched(frame.step(step), scaled, exit, problem.landscape.dimension)
         self._now = len(self.step.state) - 4
         self._programs, self.walked = {}, 0
         start = problem.start_state
@@ -125,7 +124,7 @@ class Watch:
             self._programs[target] = program.write(
                 self.step,
                 dt=self.problem.step,
-                bound=self.problem.bound,
+                bound=self.problem.bound / max(self.problem.frame.scale),
                 dimension=self.problem.landscape.dimension,
                 exit=sp.Or(now <= below, now > above),
                 compensated=self.problem.compensated,

@@ -7,6 +7,9 @@ from functools import lru_cache
 import numpy as np
 import sympy as sp
 
+from ddt_utils.simulate import program
+from ddt_utils.simulate.step import CLOCK
+
 _HOPELESS = 60.0  # barriers over D, on the way to the exit: e⁶⁰ units of time or so
 _HALVINGS = 40  # of an interval in which D changes, before the change counts as a jump
 
@@ -62,6 +65,27 @@ def check_curvature(problem) -> None:
         )
 
 
+def check_duration(problem) -> None:
+    """Refuse a step that takes no time at the start, as far as numbers tell.
+
+    Args:
+        problem: the problem.
+
+    Raises:
+        ValueError: the duration of a step is not positive and finite there.
+    """
+    step = problem._step
+    if CLOCK not in step.state:
+        return
+    spent = step.update[step.state.index(CLOCK)] - CLOCK
+    found = spent.subs(problem._beginning | {program.DT: problem.step})
+    if found.is_number and not (found.is_finite and found > 0):
+        raise ValueError(
+            f"the duration of a step must be positive, got {spent}, which is {found} at the start; "
+            "for a schedule divide by 1 + iteration"
+        )
+
+
 def check_way(problem) -> None:
     """Refuse an exit that no walker will see, in one dimension.
 
@@ -76,10 +100,10 @@ def check_way(problem) -> None:
     ways, remedy = [], "check its sign, use more noise, or set max_time"
     low, high = problem.landscape.box[0]
     even = np.linspace(0, 1, 20_001)
-    far = np.union1d((high - low) * even, 2 * frame.scale[0] * problem.bound * even)
+    far = np.union1d((high - low) * even, 2 * problem.bound * even)
     for side in (-1, 1):
         x = start + side * far
-        x = x[np.abs(x - frame.origin[0]) <= frame.scale[0] * problem.bound]
+        x = x[np.abs(x - frame.origin[0]) <= problem.bound]
         out = np.broadcast_to(_outside(problem)(x), x.shape)
         if out.any():
             ways.append(x[: np.argmax(out)])  # up to the last place inside

@@ -9,12 +9,15 @@ from itertools import pairwise
 import numpy as np
 
 from ddt_utils import _checks
+from ddt_utils._diffusion import expression
+from ddt_utils._expressions import numpy_function
 from ddt_utils.escape import EscapeTimes
 from ddt_utils.landscape import Landscape
 from ddt_utils.noise import Noise
 from ddt_utils.simulate import program
+from ddt_utils.simulate._arguments import check_ensemble, check_step
 from ddt_utils.simulate.cpu import thread_count
-from ddt_utils.simulate.problem import Problem, check_ensemble, check_step
+from ddt_utils.simulate.problem import Problem
 from ddt_utils.simulate.rules import Rule, euler_maruyama
 from ddt_utils.simulate.run import Run
 from ddt_utils.simulate.statistics import EscapeStatistics
@@ -32,6 +35,7 @@ def first_passage(
     rule: Rule = euler_maruyama,
     max_time: float | None = None,
     barrier_shift: bool | None = None,
+    bound: float | None = None,
     keep: bool = True,
     threads: int | None = None,
     device: str = "cpu",
@@ -44,7 +48,7 @@ def first_passage(
         noise: what drives the walkers.
         start: where every walker starts, n numbers (or one, in one dimension).
         exit: a criterion of :mod:`ddt_utils.criterion`, or a SymPy relational in the landscape's
-            variables, or And/Or of such.
+            variables, or And/Or of such; what else walkers carry may stand in it under its name.
         step: dt, in units of t = learning rate × iterations; for SGD the learning rate.
         walkers: how many.
         seed: a whole number from 0 to 2⁶⁴ − 1; walker i of a seed has the same random stream in
@@ -54,15 +58,15 @@ def first_passage(
         max_time: walkers still inside then are censored; without it each is followed to its exit.
             Rounded up to an even number of steps.
         barrier_shift: correct the time-step bias; see :class:`Problem`. By default on, for SGD off.
+        bound: how far from the origin a walker that is not out has diverged; see :class:`Problem`.
         keep: keep the time and the last place of every walker; without, memory is constant.
         threads: how many threads share the walkers; all cores by default. No effect on results.
         device: ``"cpu"``, ``"cuda"``, or ``"auto"``: CUDA where there is one.
         progress: show a progress bar.
 
     Returns:
-        The escape times, with the state in which each walker was last seen; with ``keep=False``
-        their statistics. A walker farther from the origin than ten times the reach of the
-        landscape's box has diverged, even if it satisfies the exit there.
+        The escape times, with the state in which each walker was last seen, its place in
+        ``states`` and what else it carried in ``carried``; with ``keep=False`` their statistics.
 
     Raises:
         ValueError: a bad argument; a start that satisfies the exit or lies outside the box; an
@@ -88,6 +92,7 @@ def first_passage(
         rule=rule,
         max_time=max_time,
         barrier_shift=barrier_shift,
+        bound=bound,
     )
     run = Run(problem, walkers=walkers, seed=seed, keep=keep, threads=threads, device=device)
     return run.finish(progress=progress).result()
@@ -150,6 +155,24 @@ def _stretches(counts):
     return np.array(pieces, np.int64), np.array(rows, np.int64)
 
 
+def _observables(problem, observe):
+    """A function of places and of what else is carried that works out what is asked for."""
+    step, n = problem._step, problem.landscape.dimension
+    given = observe if isinstance(observe, (tuple, list)) else (observe,)
+    asked = tuple(step.named(expression("an observable", e)) for e in given)
+    if not asked:
+        raise ValueError("observe needs an expression at least, got none; leave it out for places")
+    function = numpy_function(asked, step.state)
+
+    def values(places, others):
+        state = np.moveaxis(places, -1, 0).astype(float), np.moveaxis(others, -1, 0).astype(float)
+        with np.errstate(all="ignore"):
+            found = function(*state[0], *state[1][: len(step.state) - n])
+        return np.stack([np.broadcast_to(v, places.shape[:-1]) for v in found], -1).astype(float)
+
+    return values
+
+
 def ensemble(
     landscape: Landscape,
     noise: Noise,
@@ -160,6 +183,8 @@ def ensemble(
     walkers: int,
     seed: int,
     rule: Rule = euler_maruyama,
+    observe=None,
+    bound: float | None = None,
     threads: int | None = None,
 ) -> np.ndarray:
     """Where walkers that never leave are at given times.
@@ -173,11 +198,15 @@ def ensemble(
         walkers: how many.
         seed: as for :func:`first_passage`.
         rule: what a walker does in one step.
+        observe: SymPy expressions in the coordinates and whatever else walkers carry, under its
+            name; by default the coordinates.
+        bound: how far from the origin a walker has diverged; see :class:`Problem`.
         threads: how many threads share the walkers; no effect on results.
 
     Returns:
         States, shape (len(times), walkers, n), float32; float64 where the box of the landscape does
-        not contain the origin, or is smaller than 1e-6 or larger than 1e6.
+        not contain the origin, or is smaller than 1e-6 or larger than 1e6. Of k expressions shape
+        (len(times), walkers, k), float64, worked out from the walkers' states.
 
     Raises:
         ValueError: a bad argument, times out of order, or a walker that diverged.
@@ -196,11 +225,12 @@ def ensemble(
         raise ValueError(
             f"times must be zero or positive, in order and below 2⁶¹ steps, got {times}; sort them"
         )
-    problem = Problem(
-        landscape, noise, start=start, exit=None, step=step, rule=rule, barrier_shift=False
-    )
-    made = problem.program()
-    states = np.zeros((len(ticks), walkers, landscape.dimension), np.float32)
+    options = dict(exit=None, rule=rule, barrier_shift=False, bound=bound)
+    problem = Problem(landscape, noise, start=start, step=step, **options)
+    made, n = problem.program(), landscape.dimension
+    width = n if observe is None else len(problem.start_state)
+    asked = None if observe is None else _observables(problem, observe)
+    states = np.zeros((len(ticks), walkers, width), np.float32)
     numbers = problem.start_state, np.array(made.parameters, np.float32), states
     counts, rows = _stretches(np.diff(ticks, prepend=0).astype(np.int64))
     stop = np.zeros(1, np.int8)
@@ -220,11 +250,13 @@ def ensemble(
             stop[0] = 1  # Ctrl-C: the threads see it after their stretch
             pool.shutdown(cancel_futures=True)
             raise
-    lost = int(np.count_nonzero(~(np.sum(np.square(states), -1) < problem.bound**2).all(axis=0)))
+    reach = max(problem.frame.scale) * np.linalg.norm(states[..., :n].astype(float), axis=-1)
+    lost = int(np.count_nonzero(~(reach < problem.bound).all(axis=0)))
     if lost:
         raise ValueError(
             f"walkers must stay within {problem.bound:g} of the origin, but {lost} of {walkers} "
             f"diverged; take a smaller step than {step}: it must be well below 2 over the largest "
             "curvature they meet"
         )
-    return problem.frame.outside(states)
+    places = problem.frame.outside(states[..., :n])
+    return places if asked is None else asked(places, states[..., n:])

@@ -9,12 +9,13 @@ Smaller steps carry the remainders of the additions along, which makes u 2²⁴ 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import sympy as sp
 
-from ddt_utils.simulate.rules import Step, horner
+from ddt_utils.simulate.rules import horner
+from ddt_utils.simulate.step import Step
 
 _TOLERANCE = 1e-3  # of D or of the drift, by rounding
 _FEWEST = np.sqrt(1 / 12 / _TOLERANCE)  # last digits in the standard deviation of a step
@@ -83,20 +84,12 @@ class Frame:
         """
         if self.plain:
             return step
-        update = []
-        for x, e, c, s in zip(step.state, step.update, self.origin, self.scale, strict=False):
-            if e.is_Add and x in e.args:
-                update.append(sp.Add(x, *self._terms(e - x, s)))
-            else:
-                update.append(sp.Add(sp.Rational(-c) / s, *self._terms(e, s)))
-        rest = step.update[len(update) :]
-        return Step(
-            **{
-                **vars(step),
-                "update": (*update, *(sp.Add(*self._terms(e)) for e in rest)),
-                "where": tuple((name, sp.Add(*self._terms(e))) for name, e in step.where),
-            }
-        )
+        update = [self._value(x, e) for x, e in zip(step.state, step.update, strict=True)]
+        where = tuple((name, sp.Add(*self._terms(e))) for name, e in step.where)
+        start = step.start
+        if start is not None:
+            start = replace(start, values=tuple((x, self._value(x, e)) for x, e in start.values))
+        return replace(step, update=tuple(update), where=where, start=start)
 
     def condition(self, condition, at: dict):
         """A condition on x as one on y.
@@ -117,6 +110,15 @@ class Frame:
         unit = unit if unit.is_number and unit.is_finite and unit != 0 else 1
         side = sp.Add(*(t / unit for t in self._terms(difference)))
         return condition.func(side, 0, evaluate=False)
+
+    def _value(self, x, e):
+        """A new value e of a variable of the state, given in x, as one given in y."""
+        if x not in self.variables:
+            return sp.Add(*self._terms(e))
+        i = self.variables.index(x)
+        if e.is_Add and x in e.args:
+            return sp.Add(x, *self._terms(e - x, self.scale[i]))
+        return sp.Add(sp.Rational(-self.origin[i]) / self.scale[i], *self._terms(e, self.scale[i]))
 
     def _terms(self, e, unit=1.0):
         """The terms of an expression in x over ``unit``, as expressions in y."""
@@ -146,7 +148,7 @@ class Frame:
 class _Reader:
     """The functions of generated statements, in NumPy at one precision."""
 
-    def __init__(self, kind):
+    def __init__(self, kind, others=()):
         self.names = {
             "fma": lambda a, b, c: (np.asarray(a, float) * b + c).astype(kind),
             "mul": lambda a, b: np.multiply(a, b, dtype=kind),
@@ -156,7 +158,7 @@ class _Reader:
             **{name: getattr(np, name) for name in ("exp", "log", "sin", "cos", "tanh")},
             **{"zero": kind(0), "one": kind(1), "half": kind(0.5), "nan": kind(np.nan)},
         }
-        self.kind = kind
+        self.kind, self.others = kind, others  # what is carried beside the coordinates
 
     def moves(self, program, points, draws):
         """What is added to each coordinate, shape (..., n), at points and with draws by name."""
@@ -164,6 +166,7 @@ class _Reader:
         names = self.names | {f"p{i}": self.kind(p) for i, p in enumerate(program.parameters)}
         names |= {name: np.asarray(value, self.kind) for name, value in draws.items()}
         names |= {f"x{i}": self.kind(0) for i in range(n, program.statements.count("\nn") + 2)}
+        names |= {f"x{n + i}": self.kind(value) for i, value in enumerate(self.others)}
         names |= {f"x{i}": points[..., i].astype(self.kind) for i in range(n)}
         with np.errstate(all="ignore"):
             exec(program.statements, names)
@@ -204,7 +207,7 @@ def compensation(problem, program) -> bool:
     points = rng.uniform(low, high, (_POINTS, len(low)))
     points = np.vstack([frame.inside(problem.start), points]).astype(np.float32).astype(float)
     kicks, none = _draws(step, rng)
-    wide = _Reader(np.float64)
+    wide, narrow = (_Reader(kind, step.initial_state) for kind in (np.float64, np.float32))
     drift = wide.moves(program, points, none)
     spread = wide.moves(program, points[:, None], kicks) - drift[:, None]
     spread = np.sqrt(np.mean(spread**2, axis=1))
@@ -216,7 +219,7 @@ def compensation(problem, program) -> bool:
         )
     known = np.isfinite(drift + spread)
     with np.errstate(all="ignore"):
-        error = np.abs(_Reader(np.float32).moves(program, points, none) - drift)
+        error = np.abs(narrow.moves(program, points, none) - drift)
         # an error of the drift tilts the potential by error · 2 width / spread², in units of D
         width = (high - low) * np.ones_like(drift)
         lost = (error > _TOLERANCE * np.abs(drift)) & (2 * error * width > _TOLERANCE * spread**2)
@@ -267,10 +270,11 @@ def _draws(step, rng):
     none |= {f"u{i}": 0.5 for i in range(len(step.uniforms))}
     if step.batch:
         m, size = len(step.batch.counts), step.batch.size
+        share = step.batch.weights or [1 / m] * m
         if step.batch.replacement:
-            counts = rng.multinomial(size, [1 / m] * m, _DRAWS)
+            counts = rng.multinomial(size, share, _DRAWS)
         else:
             counts = rng.multivariate_hypergeometric([1] * m, size, _DRAWS)
         kicks |= {f"m{i}": counts[None, :, i] for i in range(m)}
-        none |= {f"m{i}": size / m for i in range(m)}
+        none |= {f"m{i}": size * share[i] for i in range(m)}
     return kicks, none

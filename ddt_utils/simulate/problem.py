@@ -13,8 +13,10 @@ from ddt_utils import _checks
 from ddt_utils.landscape import Landscape
 from ddt_utils.noise import Noise
 from ddt_utils.simulate import _reach, precision, program
+from ddt_utils.simulate._arguments import check_step, checked_start, steps_until
 from ddt_utils.simulate.precision import Frame
 from ddt_utils.simulate.rules import Rule, euler_maruyama
+from ddt_utils.simulate.step import CLOCK
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,9 @@ class Problem:
         noise: what drives the walker.
         start: where every walker starts, n numbers (or one, in one dimension).
         exit: a criterion of :mod:`ddt_utils.criterion`, or a SymPy relational in the landscape's
-            variables, or And/Or of such: x > 1, leaving a ball. None for walkers that never leave.
-            Kept as the relational.
+            variables, or And/Or of such: x > 1, leaving a ball. What else the rule's walkers carry
+            may stand in it under its name, as ``Symbol("velocity0")``. None for walkers that never
+            leave. Kept as the relational.
         step: dt, in units of t = learning rate × iterations. For SGD it is the learning rate.
         rule: what a walker does in one step; see :mod:`ddt_utils.simulate.rules`.
         max_time: walkers still inside then are censored; without it each is followed to its exit.
@@ -39,7 +42,11 @@ class Problem:
             Applications 120, 130, 2010). It assumes that the exit lies behind a smooth interface
             with noise across it, and where D jumps on the way it leaves a bias of order √dt, see
             :attr:`jumps`. By default on, and off where the rule says that the step is
-            physical, as in SGD.
+            physical, as in SGD, and where the exit uses more than coordinates.
+        bound: a walker that is not out and farther than this from the origin has diverged (where
+            the box does not contain the origin: from its centre). By default ten times the reach of
+            the box. A walker that satisfies the exit has escaped however far it landed, unless the
+            square of the distance is beyond single precision.
 
     Raises:
         ValueError: a bad argument; a start that satisfies the exit, lies outside the box, or within
@@ -64,6 +71,7 @@ class Problem:
     rule: Rule = euler_maruyama
     max_time: float | None = None
     barrier_shift: bool | None = None
+    bound: float | None = None
 
     def __post_init__(self):
         """Check the arguments."""
@@ -83,12 +91,14 @@ class Problem:
         object.__setattr__(self, "start", tuple(place))
         self.noise.check(self.landscape)
         if self.exit is not None:
-            object.__setattr__(self, "exit", self.landscape.exit_condition(self.exit))
-            values = dict(zip(self.landscape.variables, map(sp.Float, self.start), strict=True))
-            if self.exit.subs(values) == sp.true:
+            named = tuple(self._step.names)
+            object.__setattr__(self, "exit", self.landscape.exit_condition(self.exit, named))
+            if self._step.named(self.exit).subs(self._beginning) == sp.true:
                 raise ValueError(
                     f"start must lie inside, got {list(self.start)}, which satisfies {self.exit}"
                 )
+        self._check_bound()
+        _reach.check_duration(self)
         if self.max_time is not None:
             remedy = "leave it out to wait for all, at most 2⁶¹ steps"
             _checks.number(
@@ -100,15 +110,43 @@ class Problem:
                 f"the step of SGD is its learning rate, got step {self.step} and a noise with {eta}"
             )
         if self.barrier_shift is None:
-            object.__setattr__(self, "barrier_shift", not self._step.physical)
+            shift = not self._step.physical and self._in_coordinates
+            object.__setattr__(self, "barrier_shift", shift)
         _checks.choice("barrier_shift", self.barrier_shift, (True, False))
+        if self.barrier_shift and not self._in_coordinates:
+            raise ValueError(
+                "an exit that is moved towards the walker uses coordinates alone, got "
+                f"{self.exit}; leave barrier_shift out"
+            )
         _ = self.compensated  # refuses what lies beyond single precision
         if self.exit is not None and self.barrier_shift:
             _reach.check_distance(self)
         if not self._step.physical:
             _reach.check_curvature(self)
-        if self.exit is not None and self.max_time is None and self.landscape.dimension == 1:
+        line = self.landscape.dimension == 1 and self._in_coordinates
+        if self.exit is not None and self.max_time is None and line:
             _reach.check_way(self)
+
+    def _check_bound(self):
+        """Set the default, or refuse a bound that single precision or the start exceeds."""
+        scale, reach = max(self.frame.scale), self.frame.reach(self.landscape.box)
+        if self.bound is None:
+            object.__setattr__(self, "bound", 10 * reach * scale)
+        least = scale * float(np.linalg.norm(self.frame.inside(self.start)))
+        remedy = "it is how far a walker may be from the origin, more than at its start"
+        bound = _checks.number("bound", self.bound, above=least, most=1e19 * scale, remedy=remedy)
+        object.__setattr__(self, "bound", bound)
+
+    @property
+    def _beginning(self):
+        """The value of each symbol of the state at the start, without a law."""
+        values = (*self.start, *self._step.initial_state)
+        return dict(zip(self._step.state, map(sp.Float, values), strict=True))
+
+    @property
+    def _in_coordinates(self):
+        """Does the exit use coordinates alone?"""
+        return self.exit is None or self.exit.free_symbols <= set(self.landscape.variables)
 
     @cached_property
     def _step(self):
@@ -135,26 +173,36 @@ class Problem:
         return _reach.jumps(self.landscape, self.noise)
 
     @property
-    def bound(self) -> float:
-        """Ten times the reach of the box, as far as a walker may stray from its frame's origin."""
-        return 10 * self.frame.reach(self.landscape.box)
-
-    @property
     def start_state(self) -> np.ndarray:
         """Where a walker starts in its frame, with whatever else it carries, float32."""
-        n, place = self.landscape.dimension, self.frame.inside(self.start)
-        more = np.zeros(n * self.compensated)
-        state = np.float32([*place, *self._step.initial_state, *more])
+        n, place, step = self.landscape.dimension, self.frame.inside(self.start), self._step
+        more = np.zeros(len(program.carrying(step, n, self.compensated)))
+        state = np.float32([*place, *step.initial_state, *more])
         if self.compensated:
-            state[-n:] = place - state[:n]
+            state[len(step.state) :][:n] = place - state[:n]
         return state
+
+    def times(self, steps: np.ndarray, states: np.ndarray) -> np.ndarray:
+        """When walkers were last seen.
+
+        Args:
+            steps: steps that they took.
+            states: what they carry, shape (walkers, state variables).
+
+        Returns:
+            Steps times dt; where the rule's steps have a duration of their own, its sum.
+        """
+        if CLOCK not in self._step.state:
+            return steps * float(self.step)
+        clock = states[:, self._step.state.index(CLOCK)]
+        return clock.astype(float) + states[:, -1]  # the remainder of the clock is the last
 
     def _near_exit(self):
         """The exit where it stands for the walkers: moved towards them if that is asked for."""
         if self.exit is None:
             return sp.false
         if not self.barrier_shift:
-            return self.exit
+            return self._step.named(self.exit)
         diffusion = self.noise.diffusion_matrix(self.landscape)
         return program.shifted(self.exit, self.landscape.variables, diffusion)
 
@@ -169,6 +217,22 @@ class Problem:
         if self.barrier_shift:
             return "interfaces moved towards the walker by 0.5826 √(2 D dt)"
         return "none: the first passage of the discrete process"
+
+    def carried(self, states: np.ndarray) -> dict:
+        """What walkers carry beside their place.
+
+        Args:
+            states: what is carried, shape (..., state variables).
+
+        Returns:
+            An array of shape (...) for each name; names with an underscore in front are left out.
+        """
+        place = {symbol: i for i, symbol in enumerate(self._step.state)}
+        return {
+            name: states[..., place[symbol]]
+            for name, symbol in self._step.names.items()
+            if place[symbol] >= self.landscape.dimension and not name.startswith("_")
+        }
 
     def program(self, target: str = "cpu") -> program.Program:
         """The generated source.
@@ -205,77 +269,13 @@ def _step(rule, landscape, noise):
 
 @lru_cache(maxsize=256)
 def _program(problem, target, compensated, lanes, chunk):
-    at = dict(zip(problem.landscape.variables, problem.start, strict=True))
-    at[program.DT] = problem.step
+    at = problem._beginning | {program.DT: problem.step}
     return program.write(
         problem.frame.step(problem._step),
         dt=problem.step,
-        bound=problem.bound,
+        bound=problem.bound / max(problem.frame.scale),
         dimension=problem.landscape.dimension,
         exit=problem.frame.condition(problem._near_exit(), at),
         compensated=compensated,
         target=target,
     )
-
-
-def steps_until(time: float | None, step: float) -> int:
-    """How many steps lead to a time.
-
-    Args:
-        time: the time, or None for ever.
-        step: dt.
-
-    Returns:
-        The number, rounded up to an even one.
-    """
-    return 2**62 if time is None else 2 * max(1, int(np.ceil(time / step / 2 - 1e-9)))
-
-
-def checked_start(landscape, start) -> np.ndarray:
-    """A start as n numbers.
-
-    Args:
-        landscape: the loss.
-        start: n numbers, or one in one dimension.
-
-    Returns:
-        The numbers, shape (n,), float64.
-
-    Raises:
-        ValueError: other numbers than n, or a place outside the box.
-    """
-    remedy = f"{landscape.name} has the variables {landscape.variables}"
-    given = [start] if np.ndim(start) == 0 and landscape.dimension == 1 else start
-    point = _checks.array("start", given, shape=(landscape.dimension,), remedy=remedy)
-    if any(not a <= p <= b for p, (a, b) in zip(point, landscape.box, strict=True)):
-        raise ValueError(
-            f"start must lie in the box {landscape.box} of {landscape.name}, got {start}; "
-            "give the landscape a larger box if the start is meant"
-        )
-    return point
-
-
-def check_step(step) -> float:
-    """A time step, positive and finite.
-
-    Args:
-        step: anything.
-
-    Returns:
-        The step as a float.
-    """
-    return _checks.number("step", step, above=0, remedy="it is the time step dt")
-
-
-def check_ensemble(*, walkers, seed) -> tuple[int, int]:
-    """A number of walkers and a seed.
-
-    Args:
-        walkers: anything.
-        seed: anything.
-
-    Returns:
-        Both as integers.
-    """
-    remedy = "write int(1e6) for a million"
-    return _checks.whole("walkers", walkers, least=1, remedy=remedy), _checks.seed(seed)

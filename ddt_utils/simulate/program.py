@@ -13,8 +13,9 @@ from pathlib import Path
 
 import sympy as sp
 
+from ddt_utils.simulate import draws
 from ddt_utils.simulate.cache import load
-from ddt_utils.simulate.rules import Step
+from ddt_utils.simulate.step import CLOCK, Step
 from ddt_utils.simulate.writer import Writer
 
 LANES = 64  # walkers side by side on a CPU
@@ -67,9 +68,9 @@ def write(
     Args:
         step: the step of a walker.
         dt: the value of the symbol ``dt``.
-        bound: a walker farther from the origin has diverged.
+        bound: a walker farther from the origin has diverged, unless the exit holds there.
         dimension: how many of the state variables are coordinates.
-        exit: a SymPy condition in the coordinates.
+        exit: a SymPy condition in the symbols of the state.
         compensated: carry what rounding took from each coordinate to the next step (Kahan 1965);
             these remainders follow the state, one for each coordinate.
         target: ``"cpu"`` or ``"cuda"``.
@@ -80,7 +81,8 @@ def write(
     Raises:
         ValueError: an expression has no generated form, or a minibatch is too large.
     """
-    size = len(step.state) + dimension * compensated
+    kept = carrying(step, dimension, compensated)
+    size = len(step.state) + len(kept)
     names = {symbol: f"x{i}" for i, symbol in enumerate(step.state)}
     names |= {symbol: f"z{i}" for i, symbol in enumerate(step.normals)}
     names |= {symbol: f"u{i}" for i, symbol in enumerate(step.uniforms)}
@@ -89,22 +91,29 @@ def write(
     writer = Writer(names, {DT: sp.Float(dt)})
     for symbol, expression in step.where:
         writer.names[symbol] = writer.write(expression)
-    moved, moves = _moved(writer, step, dimension, compensated)
+    moved, moves = _moved(writer, step.state, step.update, kept, dimension)
     moving = writer.turn_to({symbol: f"n{i}" for i, symbol in enumerate(step.state)})
     moving += [f"n{i} = {name}" for i, name in enumerate(moved)]
     reach = ["reach = mul(n0, n0)"]
     reach += [f"reach = fma(n{i}, n{i}, reach)" for i in range(1, dimension)]
     reach += [f"finite = reach < {writer.number(bound**2)}"]
     reached = writer.condition(exit)
+    looking = writer.turn_to({})
+    starting, begins = _start(writer, step, kept, dimension)
     spare = len(step.normals) % 2 == 1
-    other = _uniforms(step.uniforms) + (_minibatch(step.batch) if step.batch else [])
+    other = draws.uniforms(len(step.uniforms))
+    other += draws.minibatch(step.batch, writer.number) if step.batch else []
+    used = {f"n{i}": i for i, s in enumerate(step.state) if i < dimension or s in exit.free_symbols}
     parts = {
+        "used": used,
         "parameters": [f"p{i} = parameters[{i}]" for i in range(len(writer.parameters))],
-        "first draws": _normals(len(step.normals), spare, fresh=True) + other,
-        "second draws": _normals(len(step.normals), spare, fresh=False) + other,
+        "first draws": draws.normals(len(step.normals), spare, fresh=True) + other,
+        "second draws": draws.normals(len(step.normals), spare, fresh=False) + other,
         "move": moving,
-        "reach": reach,
-        "look": [*writer.lines, *reach, f"done = {reached} | ~finite"],
+        "arrived": [*looking, *reach[:-1], f"there = {reached} & (reach < infinity)"],
+        "look": [*looking, *reach, f"done = {reached} | ~finite"],
+        "start": starting,
+        "begins": begins,
     }
     assemble = {"cpu": _cpu, "cuda": _cuda}[target]
     fields = assemble(parts, size, spare, dimension)
@@ -115,23 +124,53 @@ def write(
     return Program(source, tuple(writer.parameters), "\n".join(moving), tuple(moves))
 
 
-def _moved(writer, step, dimension, compensated):
-    """Statements for the new state; returns its variables, and those of the moves."""
-    moved, moves, lost = [], [], []
-    for i, (x, e) in enumerate(zip(step.state, step.update, strict=True)):
-        name, size = f"x{i}", len(step.state)
-        if not (e.is_Add and x in e.args and i < dimension):
+def carrying(step: Step, dimension: int, compensated: bool) -> list[int]:
+    """Which variables of the state carry what rounding took from them, in the order of these.
+
+    Args:
+        step: the step, complete.
+        dimension: how many of the state variables are coordinates.
+        compensated: do the coordinates?
+
+    Returns:
+        The places in the state: coordinates, if they do, and a clock, if there is one.
+    """
+    return [*range(dimension * compensated), *(i for i, s in enumerate(step.state) if s == CLOCK)]
+
+
+def _moved(writer, state, values, kept, dimension):
+    """Statements for new values of the state; returns its variables, and those of the moves."""
+    rest = {i: f"x{len(state) + k}" for k, i in enumerate(kept)}  # lost when i was last added to
+    moved, moves, lost = [], [], dict(rest)
+    for i, (x, e) in enumerate(zip(state, values, strict=True)):
+        name = f"x{i}"
+        if not (e.is_Add and x in e.args and (i < dimension or i in kept)):
             moved.append(writer.write(e))
-            moves += [None if e != x else "zero"] * (i < dimension)
-            lost += ["zero"] * (i < dimension)
+            moves.append(None if e != x else "zero")
+            lost |= {i: "zero"} if i in kept and e != x else {}
             continue
         moves.append(writer.write(e - x))
-        whole = writer.line(f"{moves[i]} + x{size + i}") if compensated else moves[i]
+        whole = writer.line(f"{moves[i]} + {rest[i]}") if i in kept else moves[i]
         moved.append(writer.line(f"{name} + {whole}"))
-        if compensated:  # exact where the coordinate is the larger (Dekker 1971)
+        if i in kept:  # exact where the value is larger than the move (Dekker 1971)
             taken = writer.line(f"{moved[i]} - {name}")
-            lost.append(writer.line(f"{whole} - {taken}"))
-    return moved + (lost if compensated else []), moves
+            lost[i] = writer.line(f"{whole} - {taken}")
+    return moved + [lost[i] for i in kept], moves[:dimension]
+
+
+def _start(writer, step, kept, dimension):
+    """Statements that draw where a walker begins, none without a law; and what holds it then."""
+    first = step.start
+    if first is None:
+        return [], []
+    names = {symbol: f"x{i}" for i, symbol in enumerate(step.state)}
+    names |= {symbol: f"z{i}" for i, symbol in enumerate(first.normals)}
+    names |= {symbol: f"u{i}" for i, symbol in enumerate(first.uniforms)}
+    writer.turn_to(names)
+    law = dict(first.values)
+    begins, _ = _moved(writer, step.state, [law.get(s, s) for s in step.state], kept, dimension)
+    lines = draws.normals(len(first.normals)) + draws.uniforms(len(first.uniforms))
+    return lines + writer.turn_to({}), begins
 
 
 def shifted(condition, variables, diffusion):
@@ -157,66 +196,6 @@ def shifted(condition, variables, diffusion):
     if sp.expand(speed).is_number:
         speed = sp.expand(speed).evalf()
     return g + BARRIER_SHIFT * sp.sqrt(2 * DT * speed) > 0
-
-
-def _normals(count, spare, *, fresh):
-    """Statements that draw normals; an odd number of them shares a pair between two steps."""
-    lines, drawn = [], 0
-    if spare and not fresh:
-        lines, drawn = ["z0 = spare"], 1
-    while drawn < count:
-        lines += ["r, a, b, c, d = draw(a, b, c, d)", "q, a, b, c, d = draw(a, b, c, d)"]
-        second = f"z{drawn + 1}" if drawn + 1 < count else "spare"
-        lines.append(f"z{drawn}, {second} = normal_pair(r, q)")
-        drawn += 2
-    return lines
-
-
-def _uniforms(symbols):
-    draws = "r, a, b, c, d = draw(a, b, c, d)"
-    return [line for i in range(len(symbols)) for line in (draws, f"u{i} = uniform(r)")]
-
-
-def _minibatch(batch):
-    """Statements that count how often each sample is in the minibatch."""
-    m, size = len(batch.counts), batch.size
-    if m > 256 or m * size > 4096:
-        raise ValueError(
-            f"a drawn minibatch holds at most 4096/m of m samples and m at most 256, got {size} of "
-            f"{m}; use normal noise with the same covariance"
-        )
-    draw = "r, a, b, c, d = draw(a, b, c, d)"
-    if not batch.replacement:
-        # one sample after the other: taken with probability (places left) / (samples left)
-        lines, left = [], f"np.float32({size})"
-        for j in range(m - 1):
-            share = f"np.float32({(m - j) * 2.0**-24!r})"
-            take = f"mul(np.float32(np.int32(r >> np.uint32(8))), {share})"
-            lines += [
-                draw,
-                f"m{j} = select({take} < {left}, one, zero)",
-                f"left{j} = {left} - m{j}",
-            ]
-            left = f"left{j}"
-        return [*lines, f"m{m - 1} = {left}"]
-    lines, bits, unused = [], (m - 1).bit_length(), 0
-    for i in range(size):
-        if m & (m - 1):  # the integer part of m times a fraction; bias below m / 2^24
-            fraction = "np.uint32(r >> np.uint32(8))"
-            index = f"np.uint32(np.uint32({fraction} * np.uint32({m})) >> np.uint32(24))"
-            lines.append(draw)
-        else:  # m is a power of two: a few of the upper 24 bits each
-            if unused < bits:
-                lines.append(draw)
-                unused = 24
-            unused -= bits
-            index = f"np.uint32(r >> np.uint32({unused + 8})) & np.uint32({m - 1})"
-        lines.append(f"index = np.int32({index})")
-        for j in range(m - 1):
-            one = f"select(index == np.int32({j}), one, zero)"
-            lines.append(f"m{j} = {f'm{j} + ' if i else ''}{one}")
-    taken = " - ".join(f"m{j}" for j in range(m - 1))
-    return [*lines, f"m{m - 1} = np.float32({size}) - {taken}"]
 
 
 def _cpu(parts, size, spare, dimension):
@@ -248,22 +227,30 @@ def _cpu(parts, size, spare, dimension):
         lines += [f"{target[i]} = x{i}" for i in range(size)]
         return lines + ["then[l] = at" if source is state else "when[l] = at"] + leave
 
+    start = [f"{state[i]} = start[{i}]" for i in range(size)]
+    if parts["start"]:
+        start = [*enter, *(f"x{i} = start[{i}]" for i in range(size)), *parts["start"], *leave]
+        start += [f"{place} = {name}" for place, name in zip(state, parts["begins"], strict=True)]
+    record = [f"states[row, w, {i}] = {place}" for i, place in enumerate(state)]
+    if size > dimension:  # the rest is recorded only where it is asked for
+        rest, record = record[dimension:], record[:dimension]
+        record += [f"if states.shape[2] > {dimension}:", *("    " + line for line in rest)]
     arrays = [f"s{i}" for i in range(size)] + [f"t{i}" for i in range(size)]
     arrays += ["when", "then"] + (["spare_"] if spare else [])
     return {
         "LANES": [f"w{word} = word_lanes()" for word in "abcd"]
         + [f"{name} = float_lanes()" for name in arrays],
-        "START": [f"{state[i]} = start[{i}]" for i in range(size)],
+        "START": start,
         "SEEDS": [", ".join(words) + " = seeds(seed, first + w)"],
         "LOAD": [f"{place} = state[w, {i}]" for i, place in enumerate(state)]
         + [f"{place} = words[w, {i}]" for i, place in enumerate(words)],
         "SAVE": [f"state[w, {i}] = {place}" for i, place in enumerate(state)]
         + [f"words[w, {i}] = {place}" for i, place in enumerate(words)],
         "SAVE_STATE": [f"state[w, {i}] = {place}" for i, place in enumerate(state)],
-        "RECORD": [f"states[row, w, {i}] = {place}" for i, place in enumerate(state[:dimension])],
+        "RECORD": record,
         "STRIDE": [f"STRIDE = {stride}  # steps from s to t"],
-        "NEW": [f"n{i} = {state[i]}" for i in range(dimension)],
-        "REACH": parts["reach"],
+        "NEW": [f"{name} = {state[i]}" for name, i in parts["used"].items()],
+        "ARRIVED": parts["arrived"],
         "THERE": absorbed(state, twin),
         "BACK": absorbed(twin, state),
         "COPY": [f"{state[i]} = {twin[i]}" for i in range(size)] + ["when[l] = then[l]"],
@@ -281,12 +268,14 @@ def _cuda(parts, size, spare, dimension):
         lines += ["alive = when == never", "when = select(alive & done, tick, when)"]
         return lines + [f"x{i} = select(alive, n{i}, x{i})" for i in range(size)]
 
+    begin = [f"n{i} = {name}" for i, name in enumerate(parts["begins"])]
+    begin += [f"x{i} = n{i}" for i in range(len(parts["begins"]))]
     return {
         "CLEAR": [
             "a = b = c = d = np.uint32(0)",
             *(f"{name} = zero" for name in [*state, *["spare"][:spare]]),
         ],
-        "START": [f"x{i} = start[{i}]" for i in range(size)],
+        "START": [f"x{i} = start[{i}]" for i in range(size)] + parts["start"] + begin,
         "SEEDS": ["a, b, c, d = seeds(seed, first + w)"],
         "LOAD": [f"{name} = state[w, {i}]" for i, name in enumerate(state)]
         + [f"{word} = words[w, {i}]" for i, word in enumerate("abcd")],
@@ -294,8 +283,8 @@ def _cuda(parts, size, spare, dimension):
         + [f"words[w, {i}] = {word}" for i, word in enumerate("abcd")],
         "SAVE_STATE": [f"state[w, {i}] = x{i}" for i in range(size)]
         + [f"words[w, {i}] = np.uint32(0)" for i in range(4)],
-        "NEW": [f"n{i} = x{i}" for i in range(dimension)],
-        "REACH": parts["reach"],
+        "NEW": [f"{name} = x{i}" for name, i in parts["used"].items()],
+        "ARRIVED": parts["arrived"],
         "FIRST_STEP": step("first draws"),
         "SECOND_STEP": step("second draws"),
     }

@@ -12,133 +12,23 @@ For example, SGD that looks at the sign of the gradient alone::
         moves = [x + dt * sp.sign(new - x) for x, new in pairs]
         return dataclasses.replace(step, update=tuple(moves), physical=True)
 
-A walker that lands beyond ten times the box of its landscape has diverged, so a rule with long
-jumps, such as Lévy noise, wants a large box.
+What a rule's walkers carry beside their place has a name by which an exit or an observable can ask
+for it: the ``velocity0`` of :func:`momentum`, for example.
+
+A walker that is not out and lands beyond ten times the box of its landscape has diverged, so a rule
+with long jumps, such as Lévy noise, wants a bound of its own; see :class:`Problem`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import sympy as sp
 
 from ddt_utils import _checks, _expressions
 from ddt_utils.landscape import Landscape
 from ddt_utils.noise import MinibatchNoise, Noise
-
-
-@dataclass(frozen=True)
-class Batch:
-    """A minibatch that is drawn afresh in every step.
-
-    Args:
-        counts: one symbol per sample: how often it is in the minibatch.
-        size: B, how many samples are drawn.
-        replacement: may a sample be drawn twice?
-
-    Example:
-        >>> counts = sp.symbols("n_0:3", integer=True)
-        >>> Batch(counts, size=5, replacement=True).size
-        5
-    """
-
-    counts: tuple[sp.Symbol, ...]
-    size: int
-    replacement: bool
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step of a walker.
-
-    Args:
-        state: what a walker carries, one symbol each: the coordinates first, in the order of the
-            landscape's variables, then anything else, such as velocities, which start at zero.
-        update: the new value of each, in the symbols of ``state``, of the random numbers, of
-            ``where`` and in ``dt``.
-        normals: symbols of independent standard normal numbers, fresh in every step.
-        uniforms: symbols of independent uniform numbers in (0, 1], fresh in every step.
-        batch: a minibatch, fresh in every step.
-        where: intermediate results, (symbol, expression) in the order in which they are needed.
-        initial_state: values of the state beyond the coordinates at the start; zeros by default.
-        iteration: a symbol for the number of steps before this one, exact up to 2²⁴ of them.
-        physical: is the step itself what happens, as in SGD, and not an approximation of continuous
-            time? Then no barrier is shifted unless that is asked for.
-
-    Raises:
-        ValueError: not one update for each state variable, not one initial value for each that is
-            no coordinate, or a symbol that has two meanings.
-
-    Example:
-        >>> x, dt, xi = sp.symbols("x dt xi", real=True)
-        >>> step = Step((x,), (x - x * dt + sp.sqrt(dt) * xi,), normals=(xi,))
-        >>> step.update[0].subs(xi, 0)
-        -dt*x + x
-    """
-
-    state: tuple[sp.Symbol, ...]
-    update: tuple[sp.Expr, ...]
-    normals: tuple[sp.Symbol, ...] = ()
-    uniforms: tuple[sp.Symbol, ...] = ()
-    batch: Batch | None = None
-    where: tuple[tuple[sp.Symbol, sp.Expr], ...] = ()
-    initial_state: tuple[float, ...] = ()
-    iteration: sp.Symbol | None = None
-    physical: bool = False
-
-    def __post_init__(self):
-        """Check the symbols."""
-        named = [*self.state, *self.normals, *self.uniforms, *(name for name, _ in self.where)]
-        named += [
-            *(self.batch.counts if self.batch else ()),
-            *[self.iteration][: bool(self.iteration)],
-        ]
-        twice = sorted({str(name) for name in named if named.count(name) > 1})
-        if twice or any(not isinstance(name, sp.Symbol) or name.name == "dt" for name in named):
-            raise ValueError(
-                "the symbols of a step must be distinct and none of them dt, got "
-                f"{twice or named}; sympy.Dummy makes symbols that nobody else has"
-            )
-        for value in self.initial_state:
-            _checks.number("an initial value of the state", value)
-        if len(self.update) != len(self.state):
-            raise ValueError(
-                f"a step needs one update for each of its {len(self.state)} state variables, got "
-                f"{len(self.update)}"
-            )
-
-    def complete(self, dimension: int) -> Step:
-        """The step with every value that a walker carries in its state.
-
-        Args:
-            dimension: n, how many of the state variables are coordinates.
-
-        Returns:
-            A step without ``iteration``, which is a state variable now, and with all of
-            ``initial_state``.
-
-        Raises:
-            ValueError: a number of initial values that does not fit.
-        """
-        initial = self.initial_state or (0.0,) * (len(self.state) - dimension)
-        if len(initial) != len(self.state) - dimension:
-            raise ValueError(
-                f"initial_state must have {len(self.state) - dimension} values, one for each state "
-                f"variable beyond the coordinates, got {len(initial)}"
-            )
-        if self.iteration is None:
-            return replace(self, initial_state=initial)
-        return replace(
-            self,
-            state=(*self.state, self.iteration),
-            update=(*self.update, self.iteration + 1),
-            initial_state=(*initial, 0.0),
-            iteration=None,
-        )
-
-
-Rule = Callable[[Landscape, Noise, sp.Symbol], Step]
+from ddt_utils.simulate.step import Batch, Rule, Step
 
 
 def euler_maruyama(landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:

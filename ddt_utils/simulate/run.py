@@ -9,10 +9,12 @@ import numpy as np
 
 from ddt_utils import _checks, _files
 from ddt_utils.escape import CENSORED, EscapeTimes
+from ddt_utils.simulate._arguments import check_ensemble
 from ddt_utils.simulate.cpu import CPU, thread_count
 from ddt_utils.simulate.pool import ARRAYS, Pool
-from ddt_utils.simulate.problem import Problem, check_ensemble
+from ddt_utils.simulate.problem import Problem
 from ddt_utils.simulate.statistics import EscapeStatistics, tally
+from ddt_utils.simulate.step import CLOCK
 
 _CROWD = 4096  # walkers that count in the patience: each is to have had time to escape
 _PATIENCE = 1e10  # walker-steps without an escape after which an exit counts as unreachable
@@ -73,13 +75,18 @@ class Run:
         """Check the arguments; nobody starts yet."""
         if not isinstance(problem, Problem):
             raise ValueError(f"a run needs a Problem, got {problem!r}; see simulate.Problem")
-        problem.landscape.exit_condition(problem.exit)
+        problem.landscape.exit_condition(problem.exit, tuple(problem._step.names))
         self.problem = problem
         self.walkers, self.seed = check_ensemble(walkers=walkers, seed=seed)
         self.first = _checks.whole(
             "first", first, most=2**62, remedy="it is the number of a walker"
         )
         self.keep = bool(_checks.choice("keep", keep, (True, False)))
+        if not self.keep and CLOCK in problem._step.state:
+            raise ValueError(
+                "without its walkers a run counts steps, got keep=False and steps with a duration "
+                "of their own; leave keep out"
+            )
         self._engine, self._threads = engine(device), thread_count(threads)
         self._past = None  # the statistics of the blocks that are done
         self._pool = self._block(self.first)
@@ -139,13 +146,14 @@ class Run:
             return current if self._past is None else self._past + current
         status = np.where(pool.status == 0, CENSORED, pool.status)
         return EscapeTimes(
-            times=pool.steps[started] * float(dt),
+            times=self.problem.times(pool.steps[started], pool.state[started]),
             status=status[started].astype(np.uint8),
             states=self.problem.frame.outside(
                 pool.state[started, : self.problem.landscape.dimension]
             ),
             step=float(dt),
             bias_correction=correction,
+            carried=self.problem.carried(pool.state[started]),
         )
 
     def extend(self, max_time: float | None) -> Run:

@@ -35,9 +35,11 @@ import sympy as sp
 
 from ddt_utils import _checks
 from ddt_utils.simulate import _branching
+from ddt_utils.simulate._arguments import check_ensemble, steps_until
 from ddt_utils.simulate.cpu import thread_count
-from ddt_utils.simulate.problem import Problem, check_ensemble
+from ddt_utils.simulate.problem import Problem
 from ddt_utils.simulate.run import Interrupted, engine
+from ddt_utils.simulate.step import CLOCK
 from ddt_utils.streams import stream
 
 _TOGETHER = 4096  # walkers of the repetitions that are followed side by side
@@ -144,13 +146,15 @@ class Splitting:
     on any number of threads, any processor, and a GPU.
 
     Args:
-        problem: what is simulated, with an exit. Its ``max_time`` ends nobody here.
+        problem: what is simulated, with an exit. Its ``max_time`` ends nobody here, and walkers
+            that got out begin again without a law of their start, which they forget while they
+            settle.
         walkers: N, the paths of a repetition; its relative variance is :math:`|\ln p|/N` at best.
         repetitions: how many; the standard error comes from their scatter.
         seed: a whole number from 0 to 2⁶⁴ − 1.
-        level: how far a place is on its way out, a SymPy expression in the landscape's variables;
-            any that increases towards the exit. By default how far the place is past the exit's
-            interface: x − b for x > b, L − c for L > c.
+        level: how far a walker is on its way out, a SymPy expression in what an exit may use; any
+            that increases towards the exit. By default how far it is past the exit's interface:
+            x − b for x > b, L − c for L > c.
         source: the lower and the upper level of the source. By default the median of the levels of
             walkers at rest in the valley, and the level that one in ten of them exceeds.
         settle: the time in which walkers come to rest in the valley, in units of t. By default it
@@ -162,7 +166,7 @@ class Splitting:
 
     Raises:
         ValueError: a bad argument; a level that is no number at the start; a start above the
-            source.
+            source; a rule whose steps have durations of their own.
         RuntimeError: ``device="cuda"`` without CUDA.
 
     Example:
@@ -208,10 +212,21 @@ class Splitting:
             "discard", discard, above=0, below=1, remedy="it is a share of the walkers"
         )
         self.discard = min(max(1, round(share * self.walkers)), self.walkers - 1)
+        if CLOCK in problem._step.state:
+            raise ValueError(
+                "a walker of splitting forgets when it started, so its steps are of one length, "
+                f"got a rule with durations, {problem.rule!r}; leave Step.duration out"
+            )
         if level is not None:
-            level = _check_level(level, problem.landscape)
+            level = _check_level(level)
         self._watch = _branching.Watch(problem, level, engine(device), thread_count(threads))
-        self._settle = None if settle is None else _steps("settle", settle, problem.step)
+        if settle is not None:
+            remedy = "it is how long walkers take to come to rest in the valley"
+            bounds = dict(above=0, below=2**40 * problem.step)
+            settle = steps_until(
+                _checks.number("settle", settle, **bounds, remedy=remedy), problem.step
+            )
+        self._settle = settle
         self._source = None if source is None else self._checked(source)
         self._watch.program("cpu")  # refuses a level that has no compiled form
         self._found = []  # of each repetition: probability, steps of a loop, rounds
@@ -356,25 +371,18 @@ class Splitting:
         return low, high
 
 
-def _check_level(level, landscape):
-    """A level as an expression in the landscape's variables."""
+def _check_level(level):
+    """A level as an expression of something."""
     try:
-        level = sp.sympify(level, strict=True)
+        found = sp.sympify(level, strict=True)
     except sp.SympifyError:
-        level = None
-    known = set(landscape.variables)
-    if not isinstance(level, sp.Expr) or not level.free_symbols or level.free_symbols - known:
+        found = None
+    if not isinstance(found, sp.Expr) or not found.free_symbols:
         raise ValueError(
-            f"level must be a SymPy expression in {landscape.variables}, got {level!r}; any that "
+            f"level must be a SymPy expression in what a walker carries, got {level!r}; any that "
             "increases towards the exit will do"
         )
-    return level
-
-
-def _steps(name, time, step):
-    """A time as an even number of steps."""
-    time = _checks.number(name, time, above=0, below=2**40 * step, remedy="it is a time")
-    return 2 * max(1, int(np.ceil(time / step / 2 - 1e-9)))
+    return found
 
 
 def _distance(one, other):

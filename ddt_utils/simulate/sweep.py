@@ -13,8 +13,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from ddt_utils import _checks, _files
+from ddt_utils.simulate._arguments import check_ensemble
 from ddt_utils.simulate.cpu import processors
-from ddt_utils.simulate.problem import Problem, check_ensemble
+from ddt_utils.simulate.problem import Problem
 from ddt_utils.simulate.run import Run
 from ddt_utils.simulate.statistics import EscapeStatistics
 
