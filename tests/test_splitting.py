@@ -11,7 +11,7 @@ from scipy import stats
 from ddt_utils import catalog, chains, criterion, simulate
 from ddt_utils.landscape import Landscape
 from ddt_utils.noise import MinibatchNoise, WhiteNoise
-from ddt_utils.simulate import _branching, cpu, splitting
+from ddt_utils.simulate import _branching, _watch, cpu, splitting
 from ddt_utils.streams import stream
 
 ALARM = 4.42  # standard errors that chance exceeds once in 1e5
@@ -57,7 +57,7 @@ def test_the_level_of_an_exit_is_positive_in_the_exit_alone():
     ]
     places = np.random.default_rng(1).normal(0, 2, (400, 2))
     for exit in exits:
-        level = sp.lambdify((x, y), _branching.height(exit))
+        level = sp.lambdify((x, y), _watch.height(exit))
         inside = sp.lambdify((x, y), exit)
         signs = {(bool(level(*p) > 0), bool(inside(*p))) for p in places}
         assert signs == {(True, True), (False, False)}
@@ -97,7 +97,7 @@ WATCHED = {
 def test_a_walker_that_is_watched_moves_as_one_that_is_not(name):
     problem = WATCHED[name]()
     run = simulate.Run(problem, walkers=70, seed=11, threads=1).finish()
-    watch = _branching.Watch(problem, None, cpu.CPU, 1)
+    watch = _watch.Watch(problem, None, cpu.CPU, 1)
     seeds = problem.program().module.seeds
     words = np.array([seeds(np.uint64(11), np.int64(i)) for i in range(70)], np.uint32)
     most = None if problem.max_time is None else problem.limit
@@ -106,16 +106,16 @@ def test_a_walker_that_is_watched_moves_as_one_that_is_not(name):
     assert problem.compensated == (name == "compensated")
     assert np.array_equal(steps, run._pool.steps) and steps.min() > 0
     assert np.array_equal(carried, run._pool.state)
-    assert np.all(watch.now(states) == _branching.GONE) == (most is None)
+    assert np.all(watch.now(states) == _watch.GONE) == (most is None)
 
 
 def test_a_path_is_walked_again_up_to_the_first_place_above_a_level():
-    watch = _branching.Watch(to_the_top(1.5, 0.1), None, cpu.CPU, 1)
+    watch = _watch.Watch(to_the_top(1.5, 0.1), None, cpu.CPU, 1)
     streams = _branching.Streams([stream(3, "splitting")], 200)
     words, begin = streams.words(np.arange(200)), np.tile(watch.start, (200, 1))
     ends, steps = watch.follow(begin, words, below=-1.1)
     tops = watch.top(ends)
-    back = tops < _branching.GONE
+    back = tops < _watch.GONE
     assert 3 < back.sum() < 197 and np.all(watch.now(ends)[back] <= -1.1)
     halfway = np.where(back, tops, -0.2) / 2 - 0.5  # between the start and the highest place
     there, first = watch.follow(begin, words, below=-1.1, above=halfway)
@@ -133,7 +133,7 @@ def test_a_path_is_walked_again_up_to_the_first_place_above_a_level():
 
 def test_everyone_is_followed_also_where_all_lanes_are_free_at_the_end_of_a_slice():
     many = 400_000  # gone after a few steps, more of them than a slice has places for
-    watch = _branching.Watch(EASY, None, cpu.CPU, 1)
+    watch = _watch.Watch(EASY, None, cpu.CPU, 1)
     words = _branching.Streams([stream(3, "splitting")], many).words(np.arange(many))
     begin = np.tile(watch.start, (many, 1))
     _, steps = watch.follow(begin, words, below=-1.0, above=-0.99)
@@ -158,7 +158,7 @@ def exact_probability(problem, entry, low):
 
 def estimates(level, *, walkers, discard, repetitions, low=-0.9, entry=-0.75):
     """Estimates of the chance from one entry, each with few paths."""
-    watch = _branching.Watch(EASY, level, cpu.CPU, 2)
+    watch = _watch.Watch(EASY, level, cpu.CPU, 2)
     generators = [stream(17, "splitting", i) for i in range(repetitions)]
     states = np.tile(watch.start, (walkers * repetitions, 1))
     states[:, 0] = entry
@@ -408,7 +408,7 @@ def test_what_splitting_cannot_do_is_said():
 
 
 def test_a_walker_caught_between_source_and_exit_is_an_error(monkeypatch):
-    monkeypatch.setattr(_branching, "_PATIENCE", 1e5)
+    monkeypatch.setattr(_watch, "_PATIENCE", 1e5)
     loss = x**6 / 6 - x**4 * sp.Rational(5, 4) + 2 * x**2  # minima at 0 and ±2
     three = Landscape(loss, (x,), name="three valleys", box=((-4, 4),))
     problem = simulate.Problem(three, WhiteNoise(0.06), start=-2, exit=x > 1, step=0.01)

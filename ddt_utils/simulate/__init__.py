@@ -9,9 +9,10 @@ every machine.
 
 from ddt_utils.simulate.driver import ensemble, first_passage, step_bias
 from ddt_utils.simulate.problem import Problem
+from ddt_utils.simulate.rare import RareEscapes
 from ddt_utils.simulate.rules import euler_maruyama, momentum, sgd
 from ddt_utils.simulate.run import Interrupted, Run
-from ddt_utils.simulate.splitting import RareEscapes, Splitting
+from ddt_utils.simulate.splitting import Splitting
 from ddt_utils.simulate.statistics import EscapeStatistics
 from ddt_utils.simulate.step import Batch, Start, Step
 from ddt_utils.simulate.sweep import sweep
