@@ -22,6 +22,7 @@ PURPOSES = {
     "probes": 4,  # the random vectors of a trace or of a spectral density
     "lanczos": 5,  # the first vector of an iteration
     "sums": 6,  # the weights with which provenance sums an array
+    "splitting": 16,  # the branches of rare escapes: which paths, and the walkers' streams
 }
 
 

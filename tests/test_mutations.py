@@ -42,6 +42,10 @@ CONTRACTED = (
     "a, b, c = arguments\n        flags = ['contract']\n"
     "        return builder.fadd(builder.fmul(a, b, flags=flags), c, flags=flags)"
 )
+UNBIASED = (
+    "test_splitting.py::"
+    "test_the_estimate_has_no_bias_whatever_the_level_and_however_few_the_paths[{}]"
+)
 CENSORED_ERROR = "        if self.censored:\n            return self.mean / np.sqrt(self.escaped)\n"
 
 # name: (file, what is right, what is wrong, the tests that must fail)
@@ -324,6 +328,43 @@ MISTAKES = {
         '" = seeds(seed, first + l)"',
         "test_simulate.py::test_threads_and_slices_change_no_bit[2000-2]",
         "test_simulate.py::test_a_walker_keeps_its_stream_when_others_are_added_and_seeds_differ",
+    ),
+    "ties that survive a round of splitting": (
+        "simulate/_branching.py",
+        "weights[r] *= 1 - len(dead) / walkers",
+        "weights[r] *= 1 - discard / walkers",
+        UNBIASED.format("few stairs"),
+    ),
+    "all paths of the last round counted as escapes": (
+        "simulate/_branching.py",
+        "np.count_nonzero(tops >= GONE) / walkers",
+        "np.any(tops >= GONE)",
+        UNBIASED.format("distance"),
+    ),
+    "a branch from the beginning of a path": (
+        "simulate/_branching.py",
+        "above=goal[again]",
+        "above=-GONE",
+        UNBIASED.format("distance"),
+        "test_splitting.py::test_an_exponent_of_30_on_a_line[None]",
+    ),
+    "a branch that goes on in the stream of its parent": (
+        "simulate/_branching.py",
+        "family.words[cut] = streams.words(cut)",
+        "family.words[cut] = family.words[parents]",
+        UNBIASED.format("distance"),
+    ),
+    "the loop that settles counted with the others": (
+        "simulate/_source.py",
+        "if turn == 1:",
+        "if turn == 0:",
+        "test_splitting.py::test_many_small_repetitions_give_the_exact_mean_time",
+    ),
+    "the errors of a ratio added where they cancel": (
+        "simulate/rare.py",
+        "p - self.loops / np.mean(self.loops)",
+        "p + self.loops / np.mean(self.loops)",
+        "test_splitting.py::test_errors_are_those_of_a_ratio",
     ),
     "walkers that stayed counted as if they had escaped": (
         "_estimates.py",
