@@ -8,7 +8,7 @@ from scipy.interpolate import RegularGridInterpolator
 from scipy.linalg import expm, solve_continuous_lyapunov
 
 from ddt_utils import catalog, exact
-from ddt_utils._grid import Mesh, share
+from ddt_utils._mesh import Mesh, share
 from ddt_utils.generator import decay_rates, fokker_planck
 from ddt_utils.landscape import Landscape
 from ddt_utils.noise import CONVENTIONS, HessianNoise, StateDependentNoise, WhiteNoise
@@ -205,8 +205,8 @@ def test_bad_input_is_named(change, words):
 def test_other_refusals():
     u, v = catalog.rotated_double_well().variables
     matrix = StateDependentNoise(sp.Matrix([[2 + u**2, 1], [1, 2 + v**2]]))
-    with pytest.raises(ValueError, match="diagonal"):
-        fokker_planck(catalog.rotated_double_well(), matrix, cells=20, convention="isothermal")
+    with pytest.raises(ValueError, match="its factor"):
+        fokker_planck(catalog.rotated_double_well(), matrix, cells=20, convention="stratonovich")
     with pytest.raises(ValueError, match="one or two variables"):
         fokker_planck(catalog.styblinski_tang(dimension=3), WhiteNoise(1.0), cells=20)
     closed = fokker_planck(WELL, WhiteNoise(0.1), cells=40)
