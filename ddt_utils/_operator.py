@@ -56,7 +56,7 @@ class FokkerPlanck:
         return tuple(np.meshgrid(*self.axes, indexing="ij"))
 
     @property
-    def flow(self):
+    def _flow(self):
         """The matrix that acts on probabilities of nodes, not densities; its columns lose only."""
         volume = self.volumes[self.inside]
         return self.matrix.multiply(volume[:, None]).multiply(1 / volume[None, :]).tocsc()
@@ -186,7 +186,7 @@ class FokkerPlanck:
         if self.log_weight is not None:
             density = np.exp(self.log_weight - self.log_weight.max())
         else:
-            density = _rates.rest(self.flow) / self.volumes.ravel()
+            density = _rates.rest(self._flow) / self.volumes.ravel()
         return self._on_grid(density / np.sum(density * self.volumes.ravel()))
 
     def slowest_density(self) -> np.ndarray:
@@ -282,7 +282,7 @@ class FokkerPlanck:
             rates = _rates.chain_rates(self.inside, up, down, -self.matrix.diagonal(), count)
             return rates, 1e-13 * rates
         weight = None if self.log_weight is None else self.log_weight + np.log(volume)
-        return _rates.plane_rates(self.flow, self.leak, weight, count)
+        return _rates.plane_rates(self._flow, self.leak, weight, count)
 
     def _density(self, density):
         """A density as an array, zero on the exit."""
