@@ -97,7 +97,8 @@ def _require_sound(landscape, mesh, slope, matrix):
     if not closes.all():
         raise ValueError(
             "on a periodic side drift and D must be the same at both ends of the box, got "
-            f"{formulas[int(np.argmin(closes))]} on {mesh.box.tolist()}; give box= one period"
+            f"{formulas[int(np.argmin(closes))]} on {mesh.box.tolist()}; give box= one "
+            "period that begins at no jump"
         )
 
 

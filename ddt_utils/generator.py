@@ -70,7 +70,9 @@ def fokker_planck(
             (to a millionth of a spacing), whether the relational is strict or not. Where the edge
             lies on nodes the error is of second order in the spacing, elsewhere of first.
         drift: b, a tuple of SymPy expressions in the landscape's variables, one per variable, that
-            takes the place of −∇L; it need not be a gradient.
+            takes the place of −∇L; it need not be a gradient. Where it is none, a link of length h
+            acts with :math:`\tfrac{bh}2\coth\tfrac{bh}{2D}` in the place of D, so that bh/D must be
+            small for a rare escape.
         periodic: True, False or one of them per variable: whether a walker that leaves by the high
             end of the box comes in by the low one. Drift and D must be the same at both; L need
             not, so that a tilted washboard can be had.

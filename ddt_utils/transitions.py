@@ -30,11 +30,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ddt_utils import _checks
 from ddt_utils._mesh import holding
 from ddt_utils._operator import FokkerPlanck
 from ddt_utils._rates import require_quick, solver
+from ddt_utils.generator import fokker_planck
+from ddt_utils.limits import Limit, extrapolate
 
-__all__ = ["TransitionPaths", "probability_current", "transition_paths"]
+__all__ = ["TransitionPaths", "probability_current", "transition_paths", "transition_rate"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,6 +221,45 @@ def transition_paths(operator, *, source, target) -> TransitionPaths:
         stationary,
         type(flows)((amount, (i, j)), flow.shape).tocsr(),
     )
+
+
+def transition_rate(landscape, noise, *, source, target, cells, **options) -> Limit:
+    r"""The rate :math:`\nu` from three grids, extrapolated to a vanishing spacing.
+
+    Args:
+        landscape: as for :func:`ddt_utils.generator.fokker_planck`.
+        noise: as there.
+        source: what holds in A; its edge should lie on nodes of the coarsest grid.
+        target: what holds in B; its edge too.
+        cells: of the coarsest grid; the others are twice and four times as fine.
+        options: ``box``, ``drift``, ``periodic`` and ``convention``, as there.
+
+    Returns:
+        The number of transitions from A to B per unit of time, with its error
+        (:func:`ddt_utils.limits.extrapolate`).
+
+    Raises:
+        ValueError: as there, and as for :func:`transition_paths`.
+
+    Example:
+        >>> from ddt_utils import catalog, noise
+        >>> well, kick = catalog.quartic(), noise.WhiteNoise(0.125)
+        >>> (x,) = well.variables
+        >>> found = transition_rate(
+        ...     well, kick, source=x <= -1, target=x >= 1, cells=80)
+        >>> round(float(found.value), 7), bool(found.error < 1e-7)
+        (0.0121849, True)
+    """
+    cells = _checks.array("cells", cells)
+    rates = [
+        transition_paths(
+            fokker_planck(landscape, noise, cells=cells * 2**level, **options),
+            source=source,
+            target=target,
+        ).rate
+        for level in range(3)
+    ]
+    return extrapolate([4, 2, 1], rates, powers=(2, 4))
 
 
 def probability_current(operator, density) -> np.ndarray:
