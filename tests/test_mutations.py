@@ -337,7 +337,6 @@ MISTAKES = {
         "_links.py",
         "np.stack([-base[:, :, 1], base[:, :, 0]], axis=-1)",
         "np.stack([base[:, :, 1], base[:, :, 0]], axis=-1)",
-        "test_generator.py::test_waves_on_a_torus_decay_as_their_numbers_say[0.07]",
         "test_generator.py::test_a_linear_drift_with_a_full_diffusion_is_lyapunovs",
     ),
     "a cell on the seam of a ring counted on one side": (
