@@ -46,6 +46,8 @@ def switches(expressions) -> list:
             found.append(part.lhs - part.rhs)
         elif isinstance(part, (sp.floor, sp.ceiling)):
             found.append(sp.sin(sp.pi * part.args[0]))
+        elif isinstance(part, sp.Mod):
+            found.append(sp.sin(sp.pi * part.args[0] / part.args[1]))
         elif part.is_Pow and part.exp.is_number and not part.exp.is_integer:
             found.append(part.base)
     return [f for f in dict.fromkeys(found) if f.free_symbols and not f.has(sp.DiracDelta)]

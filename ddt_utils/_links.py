@@ -145,6 +145,11 @@ class _Line:
                 at = self.at(a + (b - a) * (1 + node) / 2)
                 part = landscape.evaluate(tuple(expressions), *at)
                 total = total + weight / 2 * ((b - a) / (high - low))[..., None] * part
+        if not np.all(np.isfinite(total)):
+            raise ValueError(
+                f"drift and D must be finite between the nodes too, got {tuple(expressions)} with "
+                "a gap or a pole; choose a box without"
+            )
         return total
 
     def averages(self, landscape, mesh, diffusion, d, alpha):

@@ -6,15 +6,15 @@ whether it was in A after B, with the probability :math:`q^-(\theta)`, the backw
 generator :math:`\mathcal A` and that of the same process watched backwards in time,
 :math:`\tilde{\mathcal A}f=P^{-1}\mathcal A^\dagger(Pf)` with the stationary density P,
 
-.. math:: \mathcal A\,q^+ = 0, \quad q^+ = 0 \text{ on } A, \quad q^+ = 1 \text{ on } B,
+.. math:: \mathcal A\,q^+ = 0, \quad q^+|_A = 0, \quad q^+|_B = 1,
 
-.. math:: \tilde{\mathcal A}\,q^- = 0, \quad q^- = 1 \text{ on } A, \quad q^- = 0 \text{ on } B.
+.. math:: \tilde{\mathcal A}\,q^- = 0, \quad q^-|_A = 1, \quad q^-|_B = 0.
 
 Without circulating currents, as for :math:`b=-\nabla L` and the same D everywhere,
 :math:`q^-=1-q^+`. The pieces of the run that go from A to B make the *reactive* current, in the Ito
 sense
 
-.. math:: J_{AB} = q^+q^-J + P\,D\,(q^-\nabla q^+ - q^+\nabla q^-),
+.. math:: J_{AB} = q^+q^-J + P D\,(q^-\nabla q^+ - q^+\nabla q^-),
 
 with J the stationary current. It has no sources outside A and B, and its flux through any surface
 that divides them is the number :math:`\nu` of transitions per unit of time (E and Vanden-Eijnden,

@@ -615,6 +615,7 @@ def test_a_turned_plane_has_the_rates_of_its_parts():
         ({"drift": ("x",)}, "the drift must be"),
         ({"drift": (1 / x,)}, "drift must be a finite number"),
         ({"drift": (sp.log(x),)}, "drift must be a finite number"),
+        ({"drift": (sp.Piecewise((x, x < 0.01), (-x, x > 0.09)),)}, "finite between the nodes"),
         ({"drift": (sp.sin(x),), "periodic": True}, "the same at both ends"),
         ({"periodic": True, "noise": StateDependentNoise(1 + x**2 + x / 9)}, "both ends"),
         ({"periodic": (True, False)}, "one of them per variable"),
