@@ -9,7 +9,7 @@ conventions. With :math:`\Phi = -\int b_i / D_{ii}\,d\theta_i` along a grid line
 
 for a diagonal D; between two nodes it is taken as constant (Scharfetter and Gummel, IEEE
 Transactions on Electron Devices 16, 64, 1969). So probability is conserved, no density turns
-negative, and for constant D the stationary density of :math:`-\nabla L` is exp(−L/D) at the nodes.
+negative, and for constant D and :math:`b=-\nabla L` the density at rest is exp(−L/D) at the nodes.
 What is computed converges as the square of the spacing, also where L has a kink or D jumps (a jump
 oblique to the grid: as the spacing). A full D is split into three directions with positive weights
 (``_links``), so all of this holds for it too; as a function of the state it is read in the Ito

@@ -10,7 +10,7 @@ from ddt_utils.criterion import Beyond
 from ddt_utils.generator import fokker_planck
 from ddt_utils.landscape import Landscape
 from ddt_utils.noise import CONVENTIONS, StateDependentNoise, WhiteNoise
-from ddt_utils.transitions import probability_current, transition_paths
+from ddt_utils.transitions import probability_current, transition_paths, transition_rate
 
 WELL = catalog.quartic()
 (x,) = WELL.variables
@@ -63,6 +63,19 @@ def test_on_a_line_a_round_trip_takes_both_passages(convention):
         )
     assert np.abs(errors[1]).max() < 2e-4
     assert np.divide(*errors) == pytest.approx(4, abs=0.1)
+
+
+def test_an_extrapolated_rate_is_that_of_quadrature_and_knows_its_error():
+    noise, ends = WhiteNoise(0.09), {"source": x <= -0.8, "target": x >= 0.7}
+    there = exact.mean_first_passage_time(TILTED, noise, start=-0.8, upper=0.7)
+    back = exact.mean_first_passage_time(TILTED, noise, start=0.7, lower=-0.8)
+    found = transition_rate(TILTED, noise, cells=80, box=((-3.05, 2.95),), **ends)
+    error = abs(found.value * (there + back) - 1)
+    assert error < 1e-5
+    assert error <= 3 * found.error * (there + back)
+    oblique = transition_rate(TILTED, noise, cells=61, box=((-3.05, 2.95),), **ends)
+    error = abs(oblique.value * (there + back) - 1)
+    assert 1e-3 < error < 3 * oblique.error * (there + back)  # edges between nodes
 
 
 def test_committor_density_and_duration_are_those_of_quadrature():
