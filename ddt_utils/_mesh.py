@@ -146,6 +146,12 @@ def holding(landscape, condition, mesh):
     return share(landscape, landscape.exit_condition(condition), mesh, whole=True) > 0
 
 
+def on_nodes(landscape, condition, mesh):
+    """Whether the edge of a condition runs through nodes and nowhere else."""
+    quarters = 4 * share(landscape, landscape.exit_condition(condition), mesh)
+    return bool(np.all(np.abs(quarters - np.rint(quarters)) < 1e-4))
+
+
 def inside(landscape, exit, mesh):
     """The nodes that do not absorb."""
     if exit is None:

@@ -2,7 +2,7 @@ r"""A Fokker–Planck operator on a grid and what it tells; built by :mod:`ddt_u
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -283,6 +283,16 @@ class FokkerPlanck:
             return rates, 1e-13 * rates
         weight = None if self.log_weight is None else self.log_weight + np.log(volume)
         return _rates.plane_rates(self._flow, self.leak, weight, count)
+
+    def _shrunk(self):
+        """The same with an exit one node wider."""
+        kept = self.leak == 0
+        inside = self.inside.copy()
+        inside[inside] = kept
+        weight = None if self.log_weight is None else self.log_weight[kept]
+        leak = np.asarray(self._flow[~kept][:, kept].sum(axis=0)).ravel()
+        matrix = self.matrix[kept][:, kept].tocsc()
+        return replace(self, inside=inside, matrix=matrix, leak=leak, log_weight=weight)
 
     def _density(self, density):
         """A density as an array, zero on the exit."""

@@ -28,7 +28,7 @@ import numpy as np
 from ddt_utils import _checks
 from ddt_utils._drift import Diffusion
 from ddt_utils._links import links
-from ddt_utils._mesh import Mesh, inside
+from ddt_utils._mesh import Mesh, inside, on_nodes
 from ddt_utils._operator import FokkerPlanck
 from ddt_utils.limits import extrapolate
 from ddt_utils.noise import convention_exponent
@@ -154,8 +154,9 @@ class DecayRates:
 
     Args:
         values: increasing, shape (count,), in units of 1/t.
-        errors: how much the last extrapolation changed each (:func:`ddt_utils.limits.extrapolate`)
-            and what rounding may have changed, shape (count,).
+        errors: how much the last extrapolation changed each (:func:`ddt_utils.limits.extrapolate`),
+            what rounding may have changed and, where the edge of an exit lies between nodes of the
+            coarsest grid, what one spacing of the finest changes; shape (count,).
 
     Example:
         >>> import numpy as np
@@ -196,10 +197,12 @@ def decay_rates(landscape, noise, *, count: int = 2, cells=None, **options) -> D
     """
     cells = _CELLS.get(landscape.dimension, 1) if cells is None else cells
     cells = _checks.array("cells", cells)
-    found = [
-        fokker_planck(landscape, noise, cells=cells * 2**level, **options)._rates(count)
-        for level in range(3)
+    grids = [
+        fokker_planck(landscape, noise, cells=cells * 2**level, **options) for level in range(3)
     ]
-    rates, rounding = np.swapaxes(found, 0, 1)
+    rates, rounding = np.swapaxes([grid._rates(count) for grid in grids], 0, 1)
     limit = extrapolate([4, 2, 1], rates, powers=(2, 4))
-    return DecayRates(limit.value, limit.error + rounding.max(axis=0))
+    error, exit = limit.error + rounding.max(axis=0), options.get("exit")
+    if exit is not None and not on_nodes(landscape, exit, grids[0].mesh):
+        error = error + np.abs(grids[-1]._shrunk()._rates(count)[0] - rates[-1])
+    return DecayRates(limit.value, error)

@@ -26,12 +26,12 @@ every surface but for rounding, and all numbers converge as the grid's do.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ddt_utils import _checks
-from ddt_utils._mesh import holding
+from ddt_utils._mesh import holding, on_nodes
 from ddt_utils._operator import FokkerPlanck
 from ddt_utils._rates import require_quick, solver
 from ddt_utils.generator import fokker_planck
@@ -184,6 +184,11 @@ def transition_paths(operator, *, source, target) -> TransitionPaths:
     """
     _require_closed(operator)
     a, b = (holding(operator.landscape, c, operator.mesh) for c in (source, target))
+    return _between(operator, source, target, a, b)
+
+
+def _between(operator, source, target, a, b):
+    """The transitions between two masks, which are called source and target."""
     for name, mask, condition in (("source", a, source), ("target", b, target)):
         if not mask.any():
             raise ValueError(
@@ -229,7 +234,8 @@ def transition_rate(landscape, noise, *, source, target, cells, **options) -> Li
     Args:
         landscape: as for :func:`ddt_utils.generator.fokker_planck`.
         noise: as there.
-        source: what holds in A; its edge should lie on nodes of the coarsest grid.
+        source: what holds in A; its edge should lie on nodes of the coarsest grid, and if it does
+            not, what one spacing of the finest grid changes is part of the error.
         target: what holds in B; its edge too.
         cells: of the coarsest grid; the others are twice and four times as fine.
         options: ``box``, ``drift``, ``periodic`` and ``convention``, as there.
@@ -251,15 +257,18 @@ def transition_rate(landscape, noise, *, source, target, cells, **options) -> Li
         (0.0121849, True)
     """
     cells = _checks.array("cells", cells)
-    rates = [
-        transition_paths(
-            fokker_planck(landscape, noise, cells=cells * 2**level, **options),
-            source=source,
-            target=target,
-        ).rate
-        for level in range(3)
+    grids = [
+        fokker_planck(landscape, noise, cells=cells * 2**level, **options) for level in range(3)
     ]
-    return extrapolate([4, 2, 1], rates, powers=(2, 4))
+    found = [transition_paths(grid, source=source, target=target) for grid in grids]
+    limit = extrapolate([4, 2, 1], [paths.rate for paths in found], powers=(2, 4))
+    if all(on_nodes(landscape, condition, grids[0].mesh) for condition in (source, target)):
+        return limit
+    last = found[-1]
+    links = grids[-1]._flow != 0
+    wider = [(links @ mask.ravel()).reshape(mask.shape) for mask in (last.source, last.target)]
+    apart = abs(_between(grids[-1], source, target, *wider).rate - last.rate)
+    return replace(limit, error=limit.error + apart)
 
 
 def probability_current(operator, density) -> np.ndarray:

@@ -6,6 +6,7 @@ import sympy as sp
 from scipy.integrate import cumulative_simpson, simpson
 from scipy.interpolate import RegularGridInterpolator
 from scipy.linalg import expm, solve_continuous_lyapunov
+from scipy.special import jn_zeros
 
 from ddt_utils import catalog, exact
 from ddt_utils._mesh import Mesh, share
@@ -407,9 +408,16 @@ def test_odd_arguments_of_an_operator_are_named(act, words):
 def test_a_rate_that_does_not_converge_as_a_square_says_so():
     """An exit between nodes is of first order; the error must cover it."""
     flat = Landscape(0 * x, (x,), name="flat", box=((0, 1.3),))
-    rates = decay_rates(flat, WhiteNoise(0.7), count=1, cells=37, exit=x > 0.618)
     truth = 0.7 * (np.pi / 2 / 0.618) ** 2
-    assert 0 < abs(rates.values[0] - truth) < 3 * rates.errors[0]
+    for cells in (37, 38, 40, 44, 59):
+        rates = decay_rates(flat, WhiteNoise(0.7), count=1, cells=cells, exit=x > 0.618)
+        assert 0 < abs(rates.values[0] - truth) < 3 * rates.errors[0] < 0.3 * truth
+    on_a_node = decay_rates(flat, WhiteNoise(0.7), count=1, cells=26, exit=x > 0.65)
+    assert on_a_node.errors[0] < 1e-7
+    disc = Landscape(0 * x, (x, y), name="disc", box=((-1.1, 1.1), (-1.1, 1.1)))
+    round_ = decay_rates(disc, WhiteNoise(0.7), count=1, cells=20, exit=x**2 + y**2 > 1)
+    truth = 0.7 * jn_zeros(0, 1)[0] ** 2
+    assert abs(round_.values[0] - truth) < round_.errors[0] < 0.1 * truth
 
 
 @pytest.mark.parametrize(
