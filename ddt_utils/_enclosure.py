@@ -46,6 +46,8 @@ def switches(expressions) -> list:
             found.append(part.lhs - part.rhs)
         elif isinstance(part, (sp.floor, sp.ceiling)):
             found.append(sp.sin(sp.pi * part.args[0]))
+        elif isinstance(part, sp.Mod):
+            found.append(sp.sin(sp.pi * part.args[0] / part.args[1]))
         elif part.is_Pow and part.exp.is_number and not part.exp.is_integer:
             found.append(part.base)
     return [f for f in dict.fromkeys(found) if f.free_symbols and not f.has(sp.DiracDelta)]
@@ -70,19 +72,32 @@ def breakpoints(landscape, noise, grid) -> list:
         >>> [round(float(place), 6) for place in found]
         [-1.0, 0.0, 1.0]
     """
+    return crossings(_switches(landscape, noise.diffusion_matrix(landscape)[0]), grid)
+
+
+def crossings(functions, grid) -> list:
+    """The zeros of functions of one variable, as far as a grid sees them.
+
+    Args:
+        functions: each of an array of places.
+        grid: ascending points, shape (k,); of two zeros between neighbours none is seen.
+
+    Returns:
+        The points, in no order.
+    """
     from scipy.optimize import bisect
 
     found = []
-    for function in _switches(landscape, noise.diffusion_matrix(landscape)[0]):
+    for function in functions:
 
-        def value(x, function=function):
+        def signed(x, function=function):
             with np.errstate(all="ignore"):
                 return np.broadcast_to(function(x), np.shape(x)).astype(float)
 
-        sign = np.sign(value(grid))
+        sign = np.sign(signed(grid))
         found += list(grid[sign == 0])
         for k in np.flatnonzero(sign[:-1] * sign[1:] < 0):
-            found.append(bisect(value, grid[k], grid[k + 1], xtol=1e-14))
+            found.append(bisect(signed, grid[k], grid[k + 1], xtol=1e-14))
     return found
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import sympy as sp
 
-from ddt_utils._expressions import switches, value
+from ddt_utils._enclosure import crossings, switches
+from ddt_utils._expressions import value
 from ddt_utils._panels import NODES, WEIGHTS
 from ddt_utils._walk import normal
 
@@ -131,23 +131,8 @@ def cut(chain, lower, upper, finer, wider):
         return None
     edges = np.interp(np.linspace(0, count[-1], panels + 1), np.r_[0, count[:-1]], x)
     edges[0], edges[-1] = low, high
-    edges = np.unique(np.r_[edges, _changes(chain, x)])
+    formulas = switches([f for o in chain.outcomes for f in (o.mean, o.width)])
+    functions = [lambda at, f=f: value(f, {chain.variable: at}) for f in formulas]
+    edges = np.unique(np.r_[edges, crossings(functions, x)])
     edges = edges[np.r_[True, np.diff(edges) > 1e-12 * (high - low)]]
     return Landing(chain, edges, open_sides, narrow)
-
-
-def _changes(chain, x):
-    """Places at which a formula of an outcome changes, as far as the places x see them."""
-    from scipy.optimize import bisect
-
-    found = []
-    for g in switches(sp.Tuple(*(f for o in chain.outcomes for f in (o.mean, o.width)))):
-
-        def signed(at, g=g):
-            return np.broadcast_to(value(g, {chain.variable: at}), np.shape(at)).astype(float)
-
-        sign = np.sign(signed(x))
-        found += list(x[sign == 0])
-        for k in np.flatnonzero(sign[:-1] * sign[1:] < 0):
-            found.append(bisect(signed, x[k], x[k + 1], xtol=1e-14))
-    return np.array(found)

@@ -2,11 +2,12 @@ r"""A Fokker–Planck operator on a grid and what it tells; built by :mod:`ddt_u
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ddt_utils import _checks, _grid, _rates
+from ddt_utils import _checks, _rates
+from ddt_utils._mesh import share
 
 _PATIENCE = 2e11  # products of numbers in an evolution: some minutes
 
@@ -54,6 +55,12 @@ class FokkerPlanck:
         """The coordinates of all nodes, one array of the grid's shape per variable."""
         return tuple(np.meshgrid(*self.axes, indexing="ij"))
 
+    @property
+    def _flow(self):
+        """The matrix that acts on probabilities of nodes, not densities; its columns lose only."""
+        volume = self.volumes[self.inside]
+        return self.matrix.multiply(volume[:, None]).multiply(1 / volume[None, :]).tocsc()
+
     def point_mass(self, *location) -> np.ndarray:
         """The density with all its probability at the node nearest to a location.
 
@@ -66,11 +73,7 @@ class FokkerPlanck:
         Raises:
             ValueError: a coordinate is no number or outside the box, or the node absorbs.
         """
-        place = _checks.array("location", location, shape=(len(self.axes),))
-        for x, axis in zip(place, self.axes, strict=True):
-            _checks.number("location", x, least=axis[0], most=axis[-1], remedy="widen the box")
-        pairs = zip(self.axes, place, strict=True)
-        node = tuple(int(np.argmin(np.abs(axis - x))) for axis, x in pairs)
+        node = self.mesh.nearest(_checks.array("location", location, shape=(len(self.axes),)))
         density = np.zeros(self.inside.shape)
         density[node] = 1 / self.volumes[node]
         return self._density(density)
@@ -111,8 +114,7 @@ class FokkerPlanck:
             0.8
         """
         condition = self.landscape.exit_condition(condition)
-        part = _grid.share(self.landscape, condition, self.mesh)
-        return self.average(part, self._density(density))
+        return self.average(share(self.landscape, condition, self.mesh), self._density(density))
 
     def evolve(self, density, times) -> np.ndarray:
         r"""The density at later times, by the exponential of the matrix: no time step.
@@ -173,6 +175,8 @@ class FokkerPlanck:
 
         Raises:
             ValueError: the grid has an exit, through which everything leaves in the end.
+            ArithmeticError: currents circulate, and the way between two valleys is so rare that
+                rounding, which acts as a leak of 1e-16 of the largest rate, decides between them.
         """
         if not self.inside.all():
             raise ValueError(
@@ -181,12 +185,8 @@ class FokkerPlanck:
             )
         if self.log_weight is not None:
             density = np.exp(self.log_weight - self.log_weight.max())
-        else:  # the null vector, with its sum in the place of one balance
-            balance = self.matrix.tolil()
-            balance[0] = self.volumes.ravel()[None]
-            unit = np.zeros(balance.shape[0])
-            unit[0] = 1
-            density = _factorised(balance)(unit)
+        else:
+            density = _rates.rest(self._flow) / self.volumes.ravel()
         return self._on_grid(density / np.sum(density * self.volumes.ravel()))
 
     def slowest_density(self) -> np.ndarray:
@@ -200,7 +200,7 @@ class FokkerPlanck:
             ArithmeticError: two valleys leak at so nearly the same rate that none is the slowest.
         """
         self._require_exit()
-        weights, solve = self.volumes[self.inside], _factorised(-self.matrix)
+        weights, solve = self.volumes[self.inside], _rates.solver(-self.matrix)
         state = np.full(weights.shape, 1 / weights.sum())
         for _ in range(500):
             previous, state = state, solve(state)
@@ -243,16 +243,11 @@ class FokkerPlanck:
         self._require_exit()
         count = _checks.whole("count", count, least=1)
         volume = self.volumes[self.inside]  # turns densities into probabilities
-        solve, moment, found = _factorised(-self.matrix.T), np.ones_like(volume), []
+        solve, moment, found = _rates.solver(-self.matrix.T), np.ones_like(volume), []
         for n in range(1, count + 1):
             moment = solve(n * volume * moment) / volume
             found.append(self._on_grid(moment))
-        leak = np.finfo(float).eps * np.abs(self.matrix.diagonal()).max()
-        if not 0 <= leak * np.abs(found[0]).max() < 1e-4:
-            raise ArithmeticError(
-                f"rounding leaks at a rate of {leak:.1g}, too near to the escape rate; use fewer "
-                "cells, decay_rates, or in one dimension exact.mean_first_passage_time"
-            )
+        _rates.require_quick(found[0], np.abs(self.matrix.diagonal()).max())
         return np.array(found)
 
     def decay_rates(self, count: int = 2) -> np.ndarray:
@@ -281,14 +276,23 @@ class FokkerPlanck:
         most = self.matrix.shape[0] - 4
         count = _checks.whole("count", count, least=1, most=most, remedy="use more cells")
         volume = self.volumes[self.inside]
-        if len(self.axes) == 1:
+        if len(self.axes) == 1 and not self.mesh.periodic[0]:
             up = self.matrix.diagonal(-1) * volume[1:] / volume[:-1]
             down = self.matrix.diagonal(1) * volume[:-1] / volume[1:]
             rates = _rates.chain_rates(self.inside, up, down, -self.matrix.diagonal(), count)
             return rates, 1e-13 * rates
-        flow = self.matrix.multiply(volume[:, None]).multiply(1 / volume[None, :])
         weight = None if self.log_weight is None else self.log_weight + np.log(volume)
-        return _rates.plane_rates(flow.tocsc(), self.leak, weight, count)
+        return _rates.plane_rates(self._flow, self.leak, weight, count)
+
+    def _shrunk(self):
+        """The same with an exit one node wider."""
+        kept = self.leak == 0
+        inside = self.inside.copy()
+        inside[inside] = kept
+        weight = None if self.log_weight is None else self.log_weight[kept]
+        leak = np.asarray(self._flow[~kept][:, kept].sum(axis=0)).ravel()
+        matrix = self.matrix[kept][:, kept].tocsc()
+        return replace(self, inside=inside, matrix=matrix, leak=leak, log_weight=weight)
 
     def _density(self, density):
         """A density as an array, zero on the exit."""
@@ -316,10 +320,3 @@ class FokkerPlanck:
         grid = np.zeros(self.inside.shape)
         grid[self.inside] = inner
         return grid
-
-
-def _factorised(matrix):
-    """Solve with a sparse matrix, many times."""
-    from scipy.sparse.linalg import splu
-
-    return splu(matrix.tocsc()).solve

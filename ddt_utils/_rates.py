@@ -54,6 +54,66 @@ def chain_rates(inside, up, down, lost, count):
     return np.sort(rates)[:count]
 
 
+def rest(flow):
+    """The probabilities that no current changes, where some circulates.
+
+    All nodes but the likeliest are eliminated; what is left has signs with which no sum cancels.
+
+    Args:
+        flow: sparse, column j holds the rates of probability from node j; (nodes, nodes).
+
+    Returns:
+        Probabilities, positive, with the sum one.
+
+    Raises:
+        ArithmeticError: valleys are joined so weakly that rounding decides between them.
+    """
+    from scipy.sparse import identity
+
+    matrix, size = -flow, flow.shape[0]
+    largest = matrix.diagonal().max()
+    likely = solver(matrix + 1e-13 * largest * identity(size))(np.ones(size))
+    pin = int(np.argmax(likely))
+    others = np.delete(np.arange(size), pin)
+    solve = solver(matrix.tocsr()[others][:, others])
+    require_quick(solve(np.ones(size - 1), "T"), largest)
+    found = np.ones(size)
+    found[others] = solve(flow.tocsc()[:, [pin]].toarray()[others, 0])
+    return found / found.sum()
+
+
+def require_quick(waits, largest):
+    """Refuse mean waits so long that the rounding of the largest rate acts as a leak.
+
+    Args:
+        waits: mean times to where walkers are taken out, any shape.
+        largest: the largest rate.
+
+    Raises:
+        ArithmeticError: the leak would show in the fourth digit.
+    """
+    leak = np.finfo(float).eps * largest
+    if not leak * np.abs(waits).max() < 1e-4:
+        raise ArithmeticError(
+            f"rounding leaks at a rate of {leak:.1g}, too near to the escape rate; use fewer "
+            "cells, decay_rates, or in one dimension exact.mean_first_passage_time"
+        )
+
+
+def solver(matrix):
+    """Solve with a sparse matrix whose columns are ruled by their diagonal, many times.
+
+    Args:
+        matrix: sparse, square.
+
+    Returns:
+        A function of a right-hand side, and of "T" for the transposed matrix.
+    """
+    from scipy.sparse.linalg import splu
+
+    return splu(matrix.tocsc()).solve
+
+
 def plane_rates(flow, leak, log_weight, count):
     """The lowest rates in any dimension, and how far rounding may have moved each.
 

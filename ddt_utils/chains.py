@@ -34,7 +34,7 @@ import sympy as sp
 from ddt_utils import _checks
 from ddt_utils._diffusion import expression
 from ddt_utils._elimination import eliminated
-from ddt_utils._expressions import derivative
+from ddt_utils._expressions import derivative, require_known
 from ddt_utils._landing import MOST, cut
 from ddt_utils._walk import normal
 from ddt_utils.noise import MinibatchNoise
@@ -69,7 +69,9 @@ class Outcome:
         """Check."""
         _checks.number("weight", self.weight, above=0)
         for name in ("mean", "width"):
-            object.__setattr__(self, name, expression(name, getattr(self, name)))
+            found = expression(name, getattr(self, name))
+            require_known(found, f"the {name} of an outcome")
+            object.__setattr__(self, name, found)
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,19 @@
 r"""The Fokker–Planck operator on a grid, in one and two dimensions.
 
-.. math:: \partial_t P = \nabla\cdot(P\,\nabla L) + \nabla\nabla : (D P)
+.. math:: \partial_t P = -\nabla\cdot(b\,P) + \nabla\nabla : (D P)
 
-in the Ito sense, and for a diagonal D its relatives under the other conventions. With
-:math:`\Phi = \int \partial_i L / D_{ii}\,d\theta_i` along a grid line the current is
-:math:`J_i = -D_{ii}^{\alpha}\,e^{-\Phi}\,\partial_i(e^{\Phi} D_{ii}^{1-\alpha} P)`; between two
-nodes it is taken as constant (Scharfetter and Gummel, IEEE Transactions on Electron Devices 16, 64,
-1969). So probability is conserved, no density turns negative, and for constant D the stationary
-density is exp(−L/D) at the nodes. What is computed converges as the square of the spacing, also
-where L has a kink or D jumps (a jump oblique to the grid: as the spacing). A full D is split into
-three directions with positive weights (``_grid``), so all of this holds for it too.
+in the Ito sense, with the drift :math:`b=-\nabla L` or any other, and its relatives under the other
+conventions. With :math:`\Phi = -\int b_i / D_{ii}\,d\theta_i` along a grid line the current is
+
+.. math:: J_i = -D_{ii}^{\alpha}\,e^{-\Phi}\,\partial_i(e^{\Phi} D_{ii}^{1-\alpha} P)
+
+for a diagonal D; between two nodes it is taken as constant (Scharfetter and Gummel, IEEE
+Transactions on Electron Devices 16, 64, 1969). So probability is conserved, no density turns
+negative, and for constant D and :math:`b=-\nabla L` the density at rest is exp(−L/D) at the nodes.
+What is computed converges as the square of the spacing, also where L has a kink or D jumps (a jump
+oblique to the grid: as the spacing). A full D is split into three directions with positive weights
+(``_links``), so all of this holds for it too; as a function of the state it is read in the Ito
+sense, or in the isothermal one, which adds :math:`\sum_j\partial_jD_{ij}` to the drift.
 
 This room shares nothing with the quadrature of :mod:`ddt_utils.exact` or the walkers of
 :mod:`ddt_utils.simulate`; each is a check of the others.
@@ -21,7 +25,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ddt_utils import _checks, _grid
+from ddt_utils import _checks
+from ddt_utils._drift import Diffusion
+from ddt_utils._links import links
+from ddt_utils._mesh import Mesh, inside, on_nodes
 from ddt_utils._operator import FokkerPlanck
 from ddt_utils.limits import extrapolate
 from ddt_utils.noise import convention_exponent
@@ -33,17 +40,27 @@ __all__ = [
     "fokker_planck",
 ]
 
+_BALANCED = 1e-9  # of all differences around a ring: a sum that is zero but for rounding
 _CELLS = {1: 400, 2: 80}  # of the coarsest grid that decay_rates uses
 
 
 def fokker_planck(
-    landscape, noise, *, cells, box=None, exit=None, convention: str = "ito"
+    landscape,
+    noise,
+    *,
+    cells,
+    box=None,
+    exit=None,
+    drift=None,
+    periodic=False,
+    convention: str = "ito",
 ) -> FokkerPlanck:
     r"""Build the Fokker–Planck operator of a landscape and a noise on a grid.
 
     Args:
-        landscape: in one or two dimensions.
-        noise: its D may depend on the state; a full one that does is read in the Ito sense.
+        landscape: in one or two dimensions; of it only the variables and the box are used if there
+            is a ``drift``.
+        noise: its D may depend on the state.
         cells: how many intervals each variable's side of the box has, an integer or one per
             variable. The ends of the box are nodes.
         box: one (low, high) per variable; by default the landscape's. Its sides are reflecting
@@ -52,14 +69,24 @@ def fokker_planck(
             variables, or And/Or of such. Nodes where it holds absorb, and so do those on its edge
             (to a millionth of a spacing), whether the relational is strict or not. Where the edge
             lies on nodes the error is of second order in the spacing, elsewhere of first.
-        convention: ``"ito"``, ``"stratonovich"`` or ``"isothermal"``.
+        drift: b, a tuple of SymPy expressions in the landscape's variables, one per variable, that
+            takes the place of −∇L; it need not be a gradient. Where it is none, a link of length h
+            acts with :math:`\tfrac{bh}2\coth\tfrac{bh}{2D}` in the place of D, so that bh/D must be
+            small for a rare escape.
+        periodic: True, False or one of them per variable: whether a walker that leaves by the high
+            end of the box comes in by the low one. Drift and D must be the same at both; L need
+            not, so that a tilted washboard can be had.
+        convention: ``"ito"``, ``"stratonovich"`` or ``"isothermal"``; it decides about the noise,
+            for any drift. For a full D that depends on the state ``"stratonovich"`` has no meaning,
+            since it depends on the factor of D.
 
     Returns:
         The operator.
 
     Raises:
         ValueError: more than two variables, D not positive definite on the grid, a full D that
-            depends on the state under another convention than Ito's, an exit that holds at no node
+            depends on the state under a convention that does not fit it, a drift that is not finite
+            or has other symbols, a periodic side that does not close, an exit that holds at no node
             or leaves fewer than four, unknown convention, or too many nodes.
 
     Example:
@@ -75,25 +102,21 @@ def fokker_planck(
     from scipy.sparse import coo_matrix
 
     alpha = convention_exponent(convention)
-    mesh = _grid.Mesh.of(landscape, noise, cells, box)
-    matrix = noise.diffusion_matrix(landscape)
+    mesh = Mesh.of(landscape, noise, cells, box, periodic)
+    drift = Diffusion(landscape, noise, drift).drift
     index = np.arange(mesh.volumes.size).reshape(mesh.shape)
-    rows, columns, rates, log_weight = [], [], [], None
-    for first, last, up, down in _grid.links(landscape, noise, mesh, alpha):
+    rows, columns, rates = [], [], []
+    for first, last, up, down in links(landscape, noise, mesh, alpha, drift):
         start, end = index[first].ravel(), index[last].ravel()
         rows += [end, start, start, end]
         columns += [start, end, start, end]
         rates += [up.ravel(), down.ravel(), -up.ravel(), -down.ravel()]
-        if len(mesh.axes) == 1:  # up · P · volume is the same forth and back
-            log_weight = np.r_[0, np.cumsum(np.log(up) - np.log(down))]
-            log_weight -= np.log(mesh.volumes)
-    if len(mesh.axes) > 1 and matrix == matrix[0, 0] * matrix.eye(2) and not matrix.free_symbols:
-        log_weight = (-landscape.value(*mesh.points) / float(matrix[0, 0])).ravel()
-    inside = _grid.inside(landscape, exit, mesh)
-    volume, kept = mesh.volumes.ravel(), np.flatnonzero(inside)
+    log_weight = _log_weight(landscape, noise, mesh, drift, up, down)
+    kept = inside(landscape, exit, mesh)
+    volume, where = mesh.volumes.ravel(), np.flatnonzero(kept)
     rows, columns, rates = (np.concatenate(v) for v in (rows, columns, rates))
     leak = np.zeros(volume.size)
-    leaving = inside.ravel()[columns] & ~inside.ravel()[rows]
+    leaving = kept.ravel()[columns] & ~kept.ravel()[rows]
     np.add.at(leak, columns[leaving], rates[leaving])
     rates = rates * volume[columns] / volume[rows]
     whole = coo_matrix((rates, (rows, columns)), (volume.size,) * 2)
@@ -101,12 +124,28 @@ def fokker_planck(
         landscape,
         mesh.axes,
         mesh.volumes,
-        inside,
-        whole.tocsr()[kept][:, kept].tocsc(),
-        leak[kept],
-        None if log_weight is None else log_weight[kept],
+        kept,
+        whole.tocsr()[where][:, where].tocsc(),
+        leak[where],
+        None if log_weight is None else log_weight[where],
         mesh,
     )
+
+
+def _log_weight(landscape, noise, mesh, drift, up, down):
+    """The logarithm of the density in which no current flows, or None where there is none."""
+    if len(mesh.axes) == 1:  # up · P · volume is the same forth and back
+        bias = np.log(up) - np.log(down)
+        if mesh.periodic[0]:
+            if abs(bias.sum()) > _BALANCED * np.abs(bias).sum():
+                return None
+            bias = bias[:-1]
+        return np.r_[0, np.cumsum(bias)] - np.log(mesh.volumes)
+    matrix = noise.diffusion_matrix(landscape)
+    even = matrix == matrix[0, 0] * matrix.eye(2) and not matrix.free_symbols
+    if drift is not None or not even or not mesh.closes(landscape, (landscape.expression,))[0]:
+        return None
+    return (-landscape.value(*mesh.points) / float(matrix[0, 0])).ravel()
 
 
 @dataclass(frozen=True)
@@ -115,8 +154,9 @@ class DecayRates:
 
     Args:
         values: increasing, shape (count,), in units of 1/t.
-        errors: how much the last extrapolation changed each (:func:`ddt_utils.limits.extrapolate`)
-            and what rounding may have changed, shape (count,).
+        errors: how much the last extrapolation changed each (:func:`ddt_utils.limits.extrapolate`),
+            what rounding may have changed and, where the edge of an exit lies between nodes of the
+            coarsest grid, what one spacing of the finest changes; shape (count,).
 
     Example:
         >>> import numpy as np
@@ -129,9 +169,7 @@ class DecayRates:
     errors: np.ndarray
 
 
-def decay_rates(
-    landscape, noise, *, count: int = 2, cells=None, box=None, exit=None, convention: str = "ito"
-) -> DecayRates:
+def decay_rates(landscape, noise, *, count: int = 2, cells=None, **options) -> DecayRates:
     r"""The lowest eigenvalues of :math:`-\mathcal{A}^\dagger`, from three grids.
 
     The rates on grids of spacing h, h/2 and h/4 are combined so that the errors of order
@@ -143,9 +181,7 @@ def decay_rates(
         noise: as there.
         count: how many rates.
         cells: of the coarsest grid; by default 400 in one dimension, 80 by 80 in two.
-        box: as there.
-        exit: as there.
-        convention: as there.
+        options: ``box``, ``exit``, ``drift``, ``periodic`` and ``convention``, as there.
 
     Returns:
         The rates, with errors.
@@ -161,12 +197,12 @@ def decay_rates(
     """
     cells = _CELLS.get(landscape.dimension, 1) if cells is None else cells
     cells = _checks.array("cells", cells)
-    found = [
-        fokker_planck(
-            landscape, noise, cells=cells * 2**level, box=box, exit=exit, convention=convention
-        )._rates(count)
-        for level in range(3)
+    grids = [
+        fokker_planck(landscape, noise, cells=cells * 2**level, **options) for level in range(3)
     ]
-    rates, rounding = np.swapaxes(found, 0, 1)
+    rates, rounding = np.swapaxes([grid._rates(count) for grid in grids], 0, 1)
     limit = extrapolate([4, 2, 1], rates, powers=(2, 4))
-    return DecayRates(limit.value, limit.error + rounding.max(axis=0))
+    error, exit = limit.error + rounding.max(axis=0), options.get("exit")
+    if exit is not None and not on_nodes(landscape, exit, grids[0].mesh):
+        error = error + np.abs(grids[-1]._shrunk()._rates(count)[0] - rates[-1])
+    return DecayRates(limit.value, error)

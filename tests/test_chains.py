@@ -36,6 +36,11 @@ def test_steps_that_forget_where_they_were_are_a_geometric_law():
     assert chain.mean_steps(start=0.1, lower=-1, upper=1.4) == pytest.approx(1 / (hit + low))
 
 
+def test_an_outcome_of_an_unknown_function_is_named():
+    with pytest.raises(ValueError, match="mean of an outcome may not use floor"):
+        Outcome(1, sp.floor(x), 0.2)
+
+
 def test_one_outcome_is_the_discrete_walker():
     well, white = catalog.quartic(), noise.WhiteNoise(0.07)
     chain = chains.of(well, white, step=0.1)

@@ -6,9 +6,10 @@ import sympy as sp
 from scipy.integrate import cumulative_simpson, simpson
 from scipy.interpolate import RegularGridInterpolator
 from scipy.linalg import expm, solve_continuous_lyapunov
+from scipy.special import jn_zeros
 
 from ddt_utils import catalog, exact
-from ddt_utils._grid import Mesh, share
+from ddt_utils._mesh import Mesh, share
 from ddt_utils.generator import decay_rates, fokker_planck
 from ddt_utils.landscape import Landscape
 from ddt_utils.noise import CONVENTIONS, HessianNoise, StateDependentNoise, WhiteNoise
@@ -205,8 +206,8 @@ def test_bad_input_is_named(change, words):
 def test_other_refusals():
     u, v = catalog.rotated_double_well().variables
     matrix = StateDependentNoise(sp.Matrix([[2 + u**2, 1], [1, 2 + v**2]]))
-    with pytest.raises(ValueError, match="diagonal"):
-        fokker_planck(catalog.rotated_double_well(), matrix, cells=20, convention="isothermal")
+    with pytest.raises(ValueError, match="its factor"):
+        fokker_planck(catalog.rotated_double_well(), matrix, cells=20, convention="stratonovich")
     with pytest.raises(ValueError, match="one or two variables"):
         fokker_planck(catalog.styblinski_tang(dimension=3), WhiteNoise(1.0), cells=20)
     closed = fokker_planck(WELL, WhiteNoise(0.1), cells=40)
@@ -407,9 +408,16 @@ def test_odd_arguments_of_an_operator_are_named(act, words):
 def test_a_rate_that_does_not_converge_as_a_square_says_so():
     """An exit between nodes is of first order; the error must cover it."""
     flat = Landscape(0 * x, (x,), name="flat", box=((0, 1.3),))
-    rates = decay_rates(flat, WhiteNoise(0.7), count=1, cells=37, exit=x > 0.618)
     truth = 0.7 * (np.pi / 2 / 0.618) ** 2
-    assert 0 < abs(rates.values[0] - truth) < 3 * rates.errors[0]
+    for cells in (37, 38, 40, 44, 59):
+        rates = decay_rates(flat, WhiteNoise(0.7), count=1, cells=cells, exit=x > 0.618)
+        assert 0 < abs(rates.values[0] - truth) < 3 * rates.errors[0] < 0.3 * truth
+    on_a_node = decay_rates(flat, WhiteNoise(0.7), count=1, cells=26, exit=x > 0.65)
+    assert on_a_node.errors[0] < 1e-7
+    disc = Landscape(0 * x, (x, y), name="disc", box=((-1.1, 1.1), (-1.1, 1.1)))
+    round_ = decay_rates(disc, WhiteNoise(0.7), count=1, cells=20, exit=x**2 + y**2 > 1)
+    truth = 0.7 * jn_zeros(0, 1)[0] ** 2
+    assert abs(round_.values[0] - truth) < round_.errors[0] < 0.1 * truth
 
 
 @pytest.mark.parametrize(
@@ -429,3 +437,220 @@ def test_the_part_of_a_cell_at_a_wall_counts_half_a_cell(condition, part):
     mesh = Mesh.of(land, WhiteNoise(0.3), (4, 5), None)
     held = share(land, sp.sympify(condition, {"x": x, "y": y}), mesh)
     assert (held * mesh.volumes).sum() == pytest.approx(2 * part, rel=1e-12)
+
+
+# --- drifts that are no gradients, full D, periodic sides -----------------------------------------
+
+FREE = Landscape(0 * x, (x, y), name="free", box=((0, 1.3), (-0.4, 0.5)))
+
+
+@pytest.mark.parametrize("convention", sorted(CONVENTIONS))
+def test_the_drift_of_a_loss_written_out_is_the_loss(convention):
+    """And a landscape that comes with another drift is not looked at."""
+    other = Landscape(x**2 / 3 + x, (x,), name="other", box=WELL.box)
+    drift = tuple(-g for g in WELL.gradient_expression)
+    for noise in (HOT, WhiteNoise(0.13)):
+        options = {"cells": 120, "exit": x >= 1, "convention": convention}
+        times = [
+            fokker_planck(*args, noise, **options, **more).mean_first_passage_time()
+            for args, more in (((WELL,), {}), ((other,), {"drift": drift}))
+        ]
+        np.testing.assert_allclose(*times, rtol=1e-9)
+
+
+def test_a_rotation_along_level_sets_leaves_the_density_alone():
+    """b = −∇L + s (L_y, −L_x) rests at exp(−L/D) (Bouchet and Reygner 2016). Of second order."""
+    loss = x**2 / 2 + x * y / 3 + 0.4 * y**2 + x**4 / 20
+    bowl = Landscape(loss, (x, y), name="bowl", box=((-2.6, 2.6), (-2.9, 2.9)))
+    a, b = bowl.gradient_expression
+    errors = []
+    for cells in ((50, 60), (100, 120)):
+        operator = fokker_planck(
+            bowl, WhiteNoise(0.2), cells=cells, drift=(-a + 0.6 * b, -b - 0.6 * a)
+        )
+        truth = np.exp(-bowl.value(*operator.points) / 0.2)
+        truth /= operator.average(1, truth)
+        found = operator.stationary()
+        assert found.min() > 0
+        errors.append(operator.average(np.abs(found / truth - 1), truth))
+    assert errors[1] < 0.004
+    assert errors[0] / errors[1] == pytest.approx(4, abs=0.3)
+    wrong = fokker_planck(bowl, WhiteNoise(0.2), cells=50, drift=(-a + 0.6 * b, -b - 0.2 * a))
+    truth = np.exp(-bowl.value(*wrong.points) / 0.2)
+    truth /= wrong.average(1, truth)
+    assert wrong.average(np.abs(wrong.stationary() - truth), 1) > 0.1
+
+
+def test_a_linear_drift_with_a_full_diffusion_is_lyapunovs():
+    """dθ = −Aθ dt + √(2D) dW: AΣ + ΣAᵀ = 2D, and rates that are the eigenvalues of A."""
+    a, d = np.array([[1.1, 0.6], [-0.4, 1.9]]), np.array([[0.11, 0.05], [0.05, 0.17]])
+    truth = solve_continuous_lyapunov(a, 2 * d)
+    drift = tuple(-(sp.Matrix(a) * sp.Matrix([x, y])))
+    box = Landscape(0 * x, (x, y), name="box", box=((-2, 2), (-2.1, 2.1)))
+    errors, rates = [], []
+    for cells in (50, 100):
+        operator = fokker_planck(box, StateDependentNoise(sp.Matrix(d)), cells=cells, drift=drift)
+        density, (u, v) = operator.stationary(), operator.points
+        found = [[operator.average(p * q, density) for q in (u, v)] for p in (u, v)]
+        errors.append(np.array(found) - truth)
+        rates.append(operator.decay_rates(2)[1])
+    assert np.abs(errors[1]).max() < 3e-3 * truth.max()
+    assert np.abs(errors[0]).max() / np.abs(errors[1]).max() == pytest.approx(4, abs=0.5)
+    slowest = np.linalg.eigvals(a).real.min()
+    assert rates[1] == pytest.approx(slowest, rel=5e-3)
+    assert (rates[0] - slowest) / (rates[1] - slowest) == pytest.approx(4, abs=0.5)
+
+
+@pytest.mark.parametrize("cross", [-0.19, 0.07, 0.28])
+def test_waves_on_a_torus_decay_as_their_numbers_say(cross):
+    """Constant full D: the rate of exp(i k·θ) is k·Dk, for narrow D too. Of second order."""
+    d, sides = np.array([[0.5, cross], [cross, 0.21]]), np.array([1.3, 0.9])
+    numbers = np.array([(i, j) for i in (-3, -2, -1, 0, 1, 2, 3) for j in (-2, -1, 0, 1, 2)])
+    k = 2 * np.pi * numbers / sides
+    truth = np.sort(np.einsum("ni,ij,nj->n", k, d, k))[:5]
+    errors = []
+    for cells in ((40, 36), (80, 72)):
+        operator = fokker_planck(
+            FREE, StateDependentNoise(sp.Matrix(d)), cells=cells, periodic=(True, True)
+        )
+        errors.append(operator.decay_rates(5)[1:] / truth[1:] - 1)
+        flow = operator.matrix.tocoo()
+        assert flow.data[flow.row != flow.col].min() >= 0
+    assert np.abs(errors[1]).max() < 0.03
+    np.testing.assert_allclose(errors[0] / errors[1], 4, atol=0.15)
+
+
+def test_a_wind_on_a_torus_carries_a_density_around():
+    """The mean phase turns by k·b and shrinks by k·Dk; one side has walls and its own mode."""
+    d, wind, time = 0.02, 0.9, 1.7
+    operator = fokker_planck(
+        FREE, WhiteNoise(d), cells=(260, 8), drift=(wind, 0), periodic=(True, False)
+    )
+    assert operator.inside.shape == (260, 9)
+    k = 2 * np.pi / 1.3
+    start = operator.point_mass(1.3, 0.2)  # the high end is the low one
+    assert np.argmax(start.max(axis=1)) == 0
+    density = operator.evolve(start, [time])[0]
+    found = operator.average(np.cos(k * operator.points[0]), density) + 1j * operator.average(
+        np.sin(k * operator.points[0]), density
+    )
+    assert found == pytest.approx(np.exp((1j * k * wind - d * k**2) * time), abs=2e-3)
+
+
+def test_rates_of_a_ring():
+    """Of a free one D (2πk)² twice; of a washboard those of the line with the same parts."""
+    ring = Landscape(0 * x, (x,), name="ring", box=((0.2, 1.7),))
+    found = decay_rates(ring, WhiteNoise(0.3), count=5, periodic=True, cells=60).values
+    first = 0.3 * (2 * np.pi / 1.5) ** 2
+    assert found == pytest.approx([0, first, first, 4 * first, 4 * first], rel=1e-7, abs=1e-9)
+    wave = Landscape(sp.cos(x), (x,), name="wave", box=((0, 2 * sp.pi),))
+    tall = WhiteNoise(1 / 18)  # even modes of the ring are those of half of it between walls
+    half = decay_rates(wave, tall, count=2, box=((0, np.pi),), cells=100).values[1]
+    whole = decay_rates(wave, tall, count=3, periodic=True, cells=200).values
+    assert np.abs(whole / half - 1).min() < 1e-7
+    torus = Landscape(sp.cos(x) + y**2, (x, y), name="tube", box=((0, 2 * sp.pi), (-1.2, 1.2)))
+    tube = decay_rates(torus, tall, cells=(50, 24), periodic=(True, False)).values[1]
+    assert tube == pytest.approx(whole[1], rel=1e-4)
+
+
+def test_a_periodic_box_may_begin_anywhere():
+    """Also where D jumps and L has a kink; and a cell on the seam is half on either side."""
+    saw = sp.Abs(sp.sin(sp.pi * x)) / 3
+    noise = StateDependentNoise(sp.Piecewise((0.31, sp.sin(2 * sp.pi * x) > 0), (0.12, True)))
+    found = []
+    for low, start in ((-1.25, -0.85), (-0.375, 0.15)):
+        ring = Landscape(saw, (x,), name="ring", box=((low, low + 1),))
+        options = {"cells": 160, "periodic": True, "convention": "isothermal"}
+        gone = fokker_planck(ring, noise, exit=sp.Eq(sp.sin(sp.pi * x), 0), **options)
+        closed = fokker_planck(ring, noise, **options)
+        density = closed.stationary()
+        half = closed.probability(x > low + 0.5, density)
+        assert half + closed.probability(x < low + 0.5, density) == pytest.approx(1, rel=1e-12)
+        flat = np.ones(160)
+        assert closed.probability(x > low + 0.7, flat) == pytest.approx(0.3, rel=1e-12)
+        assert closed.probability(x < low + 0.2, flat) == pytest.approx(0.2, rel=1e-12)
+        found.append(
+            (
+                gone.mean_first_passage_time()[at(gone, start)],
+                closed.probability(sp.sin(2 * sp.pi * x + 0.4) > 0.3, density),
+            )
+        )
+    assert found[0] == pytest.approx(found[1], rel=1e-9)
+    with pytest.raises(ValueError, match="begins at no jump"):
+        fokker_planck(WELL, noise, cells=40, box=((-0.5, 0.5),), drift=(x * 0,), periodic=True)
+
+
+def test_a_full_diffusion_of_the_state_under_the_isothermal_convention():
+    """J = bP − D∇P: with b = −D∇U it rests at exp(−U), and under Ito it does not."""
+    u = x**2 + x * y / 2 + y**2
+    matrix = sp.Matrix([[3 + x**2, 1 + x * y], [1 + x * y, 2 + y**2]]) / 9
+    box = Landscape(u, (x, y), name="box", box=((-3, 3), (-3.2, 3.2)))
+    drift = tuple(-(matrix * sp.Matrix(box.gradient_expression)))
+    errors = []
+    for cells in (48, 96):
+        operator = fokker_planck(
+            box, StateDependentNoise(matrix), cells=cells, drift=drift, convention="isothermal"
+        )
+        truth = np.exp(-box.value(*operator.points))
+        truth /= operator.average(1, truth)
+        errors.append(operator.average(np.abs(operator.stationary() - truth), 1))
+    assert errors[1] < 0.005
+    assert errors[0] / errors[1] == pytest.approx(4, abs=0.8)
+    ito = fokker_planck(box, StateDependentNoise(matrix), cells=48, drift=drift)
+    wrong = ito.stationary() - np.exp(-box.value(*ito.points)) / np.pi * np.sqrt(15 / 16)
+    assert ito.average(np.abs(wrong), 1) > 0.1
+
+
+def test_a_turned_plane_has_the_rates_of_its_parts():
+    """Full D, oblique to the grid and three times wider one way, where nothing absorbs."""
+    c, s = np.cos(0.4), np.sin(0.4)
+    along, across = c * x + s * y, c * y - s * x
+    loss = along**4 / 4 - along**2 / 2 + across**2
+    plane = Landscape(loss, (x, y), name="turned", box=((-2.5, 2.5), (-2, 2)))
+    turn = np.array([[c, s], [-s, c]])
+    full = StateDependentNoise(sp.Matrix(turn.T @ np.diag([0.16, 0.05]) @ turn))
+    found = decay_rates(plane, full, cells=(40, 32))
+    truth = decay_rates(WELL, WhiteNoise(0.16), box=((-2.6, 2.6),)).values[1]
+    assert found.values[1] == pytest.approx(truth, rel=3e-4)
+    assert abs(found.values[1] - truth) < 3 * found.errors[1] + 1e-4 * truth
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"drift": (x, x)}, "drift must have 1 entries"),
+        ({"drift": (y,)}, "may use only the symbols"),
+        ({"drift": ("x",)}, "the drift must be"),
+        ({"drift": (1 / x,)}, "drift must be a finite number"),
+        ({"drift": (sp.log(x),)}, "drift must be a finite number"),
+        ({"drift": (sp.Piecewise((x, x < 0.01), (-x, x > 0.09)),)}, "finite between the nodes"),
+        ({"drift": (sp.sin(x),), "periodic": True}, "the same at both ends"),
+        ({"periodic": True, "noise": StateDependentNoise(1 + x**2 + x / 9)}, "both ends"),
+        ({"periodic": (True, False)}, "one of them per variable"),
+        ({"periodic": "x"}, "one of them per variable"),
+        ({"periodic": 1}, "one of them per variable"),
+    ],
+)
+def test_drifts_and_sides_that_make_no_sense_are_named(change, words):
+    options = {"noise": WhiteNoise(0.1), "cells": 40} | change
+    with pytest.raises(ValueError, match=words):
+        fokker_planck(WELL, options.pop("noise"), **options)
+
+
+def test_full_diffusions_that_fit_no_convention_are_named():
+    kink = sp.Matrix([[2 + sp.Abs(x), 1], [1, 3]])
+    with pytest.raises(ValueError, match="smooth"):
+        fokker_planck(FREE, StateDependentNoise(kink), cells=20, convention="isothermal")
+    narrow = sp.Matrix([[1, 0.999], [0.999, 1]])
+    with pytest.raises(ValueError, match="shorter than half"):
+        fokker_planck(FREE, StateDependentNoise(narrow), cells=6, periodic=True)
+
+
+def test_valleys_that_rounding_would_fill_are_refused():
+    """Circulating currents and a barrier of 60 D: no elimination knows which valley is fuller."""
+    loss = x**4 / 4 - x**2 / 2 + y**2
+    plane = Landscape(loss, (x, y), name="plane", box=((-1.6, 1.6), (-0.8, 0.8)))
+    noise = StateDependentNoise((sp.Rational(1, 240), sp.Rational(1, 200)))
+    grid = fokker_planck(plane, noise, cells=(40, 20))
+    with pytest.raises(ArithmeticError, match="rounding leaks"):
+        grid.stationary()
