@@ -107,13 +107,15 @@ def dense(process, points, costs, links):
     Returns:
         Shares of the length, shape (links + 1,).
     """
+    from scipy.interpolate import PchipInterpolator
+
     length = np.linalg.norm(
         np.linalg.solve(process.width(points), np.diff(points, axis=0).T), axis=0
     )
     paid = np.maximum(costs, 0)
     every = length / length.sum() + paid / max(paid.sum(), 1e-300)
     arc, due = (np.concatenate([[0], np.cumsum(part)]) for part in (length, every))
-    return np.interp(np.linspace(0, due[-1], links + 1), due, arc / arc[-1])
+    return PchipInterpolator(due / due[-1], arc / arc[-1])(np.linspace(0, 1, links + 1))
 
 
 def spaced(points, links, shares=None):

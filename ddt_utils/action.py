@@ -66,8 +66,9 @@ class LeastAction:
     Args:
         value: S, with :math:`\ln\tau\approx S`. The curve is a local minimum, so S is an upper
             bound of the quasi-potential: other curves may be cheaper still.
-        error: the numerical error of S, from three chains (:func:`ddt_utils.limits.extrapolate`),
-            and what the spacing of their points still changed.
+        error: the numerical error of S: four times the last change of an extrapolation from three
+            chains (:func:`ddt_utils.limits.extrapolate`), and what the spacing of their points
+            still changed.
         points: the finest chain, closer where the cost is paid, shape (links + 1, n). Of a jump
             evenly spaced in units of the noise, and the last two are where it starts and lands.
         costs: the price of each link, which add up to S but for the error, shape (links,).
@@ -255,7 +256,7 @@ def _result(process, chains, steps=0):
     points, costs, momenta, _ = chains[-1]
     sizes = [2.0**-k for k in range(len(chains))]
     limit = extrapolate(sizes, [np.sum(costs) for _, costs, *_ in chains], powers=(2, 4))
-    error = limit.error + max(unrest for *_, unrest in chains)
+    error = 4 * limit.error + max(unrest for *_, unrest in chains)
     smooth = momenta[: len(momenta) - steps]
     energy = np.zeros(0)
     if len(smooth) > 1:

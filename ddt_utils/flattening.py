@@ -83,8 +83,8 @@ def flow(
         ...     end = flow(model, [1.5, 0.5], [[1.0]], [2.0], ratio=ratio, time=30,
         ...                noise=1, step=0.05)
         ...     print(end.numpy().round(3))
-        [[1.521 0.559]]
-        [[1.411 0.095]]
+        [[1.5 0.5]]
+        [[1.378 0.   ]]
     """
     import torch
     from torch.func import hessian, vmap
@@ -187,7 +187,7 @@ def _clock(ratio, time, step):
 
 
 def _noise(noise):
-    """c as a function of the losses."""
+    """The noise over the curvature, as a function of the losses."""
     if isinstance(noise, str):
         _checks.choice("noise", noise, ("loss",), remedy="or a number, c of Σ = cH")
         return lambda losses: 2 * losses
