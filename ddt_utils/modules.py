@@ -192,7 +192,8 @@ def from_module(
         >>> import numpy as np, torch
         >>> from torch import nn
         >>> from ddt_utils import curvature
-        >>> net = nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8), nn.GELU(), nn.Linear(8, 3))
+        >>> net = nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8), nn.GELU(),
+        ...                     nn.Linear(8, 3))
         >>> model = from_module(net, weight_decay=0.01)
         >>> model.size, model.classes
         (83, 3)
