@@ -18,7 +18,7 @@ _ROUNDS = 30  # of moving the curve across itself and spacing its points evenly
 _NEWTON = 100
 
 
-def cheapest(process, knots, links):
+def cheapest(process, knots, links, shares=None):
     """The curve with so many links that costs least, from a first guess.
 
     Between two rounds the points are spaced evenly, in units of the noise. In a round each moves
@@ -30,6 +30,7 @@ def cheapest(process, knots, links):
             of the cost in the middle (k, n), and ``width(points)``, a factor of its noise (n, n).
         knots: points (m, n) of a polygon.
         links: how many.
+        shares: of the length, at which the points lie, from 0 to 1; evenly by default.
 
     Returns:
         Points (links + 1, n), costs (links,), momenta (links, n), slope of their sum in the end
@@ -41,8 +42,8 @@ def cheapest(process, knots, links):
     from scipy.fft import dst
     from scipy.optimize import minimize
 
-    width = process.width(spaced(knots, links))
-    curve = spaced(np.linalg.solve(width, knots.T).T, links)
+    width = process.width(spaced(knots, links, shares))
+    curve = spaced(np.linalg.solve(width, knots.T).T, links, shares)
     soft, values = 1 / np.arange(1, links)[:, None], [np.inf]
 
     def priced(curve):
@@ -50,7 +51,7 @@ def cheapest(process, knots, links):
         return process.prices((points[1:] + points[:-1]) / 2, np.diff(points, axis=0))
 
     for round_ in range(_ROUNDS):
-        curve = spaced(curve, links)
+        curve = spaced(curve, links, shares)
         tangents = np.gradient(curve, axis=0)[1:-1]
         tangents /= np.linalg.norm(tangents, axis=1, keepdims=True)
 
@@ -94,19 +95,43 @@ def cheapest(process, knots, links):
     return curve @ width.T, costs, momenta, momenta[-1] + pulls[-1] / 2, unrest
 
 
-def spaced(points, links):
+def dense(process, points, costs, links):
+    """Where points lie closer, so that half of them are where the cost is paid; downhill is free.
+
+    Args:
+        process: as for :func:`cheapest`.
+        points: of a curve, shape (m + 1, n).
+        costs: of its links, shape (m,).
+        links: how many it is to have.
+
+    Returns:
+        Shares of the length, shape (links + 1,).
+    """
+    from scipy.interpolate import PchipInterpolator
+
+    length = np.linalg.norm(
+        np.linalg.solve(process.width(points), np.diff(points, axis=0).T), axis=0
+    )
+    paid = np.maximum(costs, 0)
+    every = length / length.sum() + paid / max(paid.sum(), 1e-300)
+    arc, due = (np.concatenate([[0], np.cumsum(part)]) for part in (length, every))
+    return PchipInterpolator(due / due[-1], arc / arc[-1])(np.linspace(0, 1, links + 1))
+
+
+def spaced(points, links, shares=None):
     """A polygon with evenly spaced points, straight between them, so that no corner overshoots.
 
     Args:
         points: shape (m, n).
         links: how many.
+        shares: of the length, at which the points lie instead.
 
     Returns:
         Shape (links + 1, n); the ends are kept.
     """
     lengths = np.linalg.norm(np.diff(points, axis=0), axis=1)
     arc = np.concatenate([[0], np.cumsum(lengths)])
-    even = np.linspace(0, arc[-1], links + 1)
+    even = arc[-1] * (np.linspace(0, 1, links + 1) if shares is None else shares)
     return np.stack([np.interp(even, arc, column) for column in points.T], axis=1)
 
 

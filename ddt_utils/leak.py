@@ -1,0 +1,355 @@
+r"""How fast walkers leak out of a quadratic valley: of a box, or over a level, under any noise.
+
+In a valley :math:`L=\frac12\theta\cdot H\theta` with kicks of one covariance C walkers rest in a
+Gaussian crowd of covariance S. Where it is narrow, the rate of exits is the resting density P at
+the edge times the pull of the loss, :math:`\gamma\approx\int P\,\nu\cdot H\theta`, whatever
+circulates: a Gaussian integral. With :math:`\theta=\varrho\,S^{1/2}u`, the edge at
+:math:`\varrho_0(u)`,
+
+.. math:: \gamma=\bigl\langle n\,a\,\mathcal Q_{n+2}(\varrho_0^2)
+          -\operatorname{tr}H\,\mathcal Q_n(\varrho_0^2)\bigr\rangle_u ,
+
+with :math:`a=u\cdot S^{1/2}HS^{-1/2}u` and :math:`\mathcal Q` the tail of chi-square. That is a law
+for weak noise. The same valley with the same noise, simulated, is the *null model* of an
+experiment: a difference shows what it leaves out, a loss that is not quadratic, kicks that are not
+Gaussian. Real minibatches climb a level with another exponent, :class:`LevelTilt`.
+
+Exits are measured from the minimum: a :class:`~ddt_utils.criterion.Box` around 0, or a
+:class:`~ddt_utils.criterion.LevelSet` whose height is above the minimum.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+import numpy as np
+
+from ddt_utils import _checks
+from ddt_utils._derivatives import derivatives, places
+from ddt_utils.action import SampleGradients
+from ddt_utils.criterion import Box, LevelSet
+from ddt_utils.landscape import Landscape
+from ddt_utils.noise import StateDependentNoise
+
+#: By how much a discrete walker is past an edge when it is seen, in units of its kick:
+#: −ζ(½)/√(2π).
+OVERSHOOT = 0.5825971579390107
+
+
+@dataclass(frozen=True, eq=False)
+class Valley:
+    r"""A quadratic valley and the kicks in it, :math:`\theta\leftarrow\theta-\eta(H\theta+\xi)`.
+
+    Args:
+        hessian: H, shape (n, n), positive definite.
+        covariance: C of the noise ξ of one iteration, shape (n, n), positive definite; of a
+            minibatch :func:`ddt_utils.curvature.gradient_covariance`.
+        learning_rate: η, below 2 over the largest curvature.
+
+    Raises:
+        ValueError: matrices that are not symmetric and positive definite, or too large a step.
+
+    Example:
+        >>> import numpy as np
+        >>> valley = Valley(np.diag([2.0, 0.5]), np.diag([0.2, 0.8]), learning_rate=0.1)
+        >>> np.diag(valley.spread).round(4)
+        array([0.0056, 0.0821])
+    """
+
+    hessian: np.ndarray
+    covariance: np.ndarray
+    learning_rate: float
+
+    def __post_init__(self):
+        """Check the arguments."""
+        n = None
+        for name in ("hessian", "covariance"):
+            found = _checks.array(name, getattr(self, name), shape=(n, n))
+            n = len(found)
+            low = np.linalg.eigvalsh(found)[0] if found.shape == (n, n) and n else -1.0
+            if not (low > 0 and np.allclose(found, found.T)):
+                raise ValueError(
+                    f"{name} must be symmetric and positive definite, got shape {found.shape} and "
+                    f"lowest eigenvalue {low:.3g}; leave out directions without curvature or noise"
+                )
+            object.__setattr__(self, name, found)
+        top = float(np.linalg.eigvalsh(self.hessian)[-1])
+        rate = _checks.number(
+            "learning_rate",
+            self.learning_rate,
+            above=0,
+            below=2 / top,
+            remedy="from 2 over the largest curvature on nothing rests in the valley",
+        )
+        object.__setattr__(self, "learning_rate", rate)
+
+    @cached_property
+    def spread(self) -> np.ndarray:
+        r"""S of the crowd at rest, shape (n, n): one more step reproduces it.
+
+        :math:`S=(I-\eta H)S(I-\eta H)+\eta^2C`; for small steps :math:`HS+SH=\eta C`.
+        """
+        from scipy.linalg import solve_discrete_lyapunov
+
+        keep = np.eye(len(self.hessian)) - self.learning_rate * self.hessian
+        return solve_discrete_lyapunov(keep, self.learning_rate**2 * self.covariance)
+
+    def exponent(self, exit) -> float:
+        r"""What ln τ tends to: :math:`\min r^2/2S_{ii}`, or h over the largest eigenvalue of SH.
+
+        Args:
+            exit: a box around 0, or a level above the minimum.
+
+        Returns:
+            The exponent.
+
+        Raises:
+            ValueError: another exit.
+        """
+        way = self._checked(exit)
+        if isinstance(way, Box):
+            return float(np.min(np.square(way.half_width) / 2 / np.diag(self.spread)))
+        return way.height / float(np.linalg.eigvals(self.spread @ self.hessian).real.max())
+
+    def mean_time(self, exit) -> float:
+        """The law for weak noise, in units of t; the finite step is in S and in the overshoot.
+
+        The average over directions is taken over 8192 points of a Sobol sequence.
+
+        Args:
+            exit: a box around 0, or a level above the minimum.
+
+        Returns:
+            The mean time to leave, 1/γ.
+
+        Raises:
+            ValueError: another exit, or one that is so near that the law has no meaning.
+        """
+        from scipy import stats
+        from scipy.linalg import sqrtm
+
+        way, H, C = self._checked(exit), self.hessian, self.covariance
+        n, root = len(H), sqrtm(self.spread).real
+        sphere = _sphere(n)
+        to, kick = sphere @ root, OVERSHOOT * self.learning_rate
+        if isinstance(way, Box):
+            walls = np.array(way.half_width) + kick * np.sqrt(np.diag(C))
+            edge = 1 / np.max(np.abs(to) / walls, axis=1)
+        else:
+            out = to @ H / np.linalg.norm(to @ H, axis=1)[:, None]
+            edge = np.sqrt(2 * way.height / np.sum(to @ H * to, axis=1))
+            past = kick * np.sqrt(np.sum(out @ C * out, axis=1))
+            edge = edge + past / np.sum(out * to, axis=1)
+        pull = np.sum(sphere @ root @ H @ np.linalg.inv(root) * sphere, axis=1)
+        far, farther = (stats.chi2.sf(edge**2, k) for k in (n, n + 2))
+        rate = float(np.mean(n * pull * farther - np.trace(H) * far))
+        if not rate > 0:
+            raise ValueError(
+                f"exit must be far out in the crowd, got {exit!r} with the exponent "
+                f"{self.exponent(exit):.3g}; the law is for weak noise"
+            )
+        return 1 / rate
+
+    def sides(self, exit: Box) -> np.ndarray:
+        """Which coordinate leaves a box first, as the law has it.
+
+        Args:
+            exit: a box around 0.
+
+        Returns:
+            The shares of the exits, shape (n,).
+
+        Raises:
+            ValueError: another exit.
+        """
+        if not isinstance(self._checked(exit), Box):
+            raise ValueError(f"exit must be a Box, got {exit!r}; a level has no sides")
+        spread = np.diag(self.spread)
+        kick = OVERSHOOT * self.learning_rate * np.sqrt(np.diag(self.covariance))
+        far = (np.array(exit.half_width) + kick) / np.sqrt(spread)
+        rates = np.diag(self.hessian @ self.spread) / spread * far * np.exp(-(far**2) / 2)
+        return rates / rates.sum()
+
+    def simulated(self, exit, *, walkers: int, seed: int):
+        """The null model: walkers in this valley with Gaussian kicks, from the minimum.
+
+        Args:
+            exit: a box around 0, or a level above the minimum.
+            walkers: how many.
+            seed: a whole number.
+
+        Returns:
+            Their :class:`~ddt_utils.escape.EscapeTimes`.
+
+        Raises:
+            ValueError: another exit, or as for :func:`ddt_utils.simulate.first_passage`.
+        """
+        import sympy as sp
+
+        from ddt_utils import simulate
+
+        way, n = self._checked(exit), len(self.hessian)
+        places_ = sp.symbols(f"u1:{n + 1}")
+        at = sp.Matrix(places_)
+        wide = 5 * max(np.sqrt(np.diag(self.spread)).max(), 1e-3)
+        if isinstance(way, Box):
+            wide = max(wide, 5 * max(way.half_width))
+        flat = Landscape(
+            (at.T * sp.Matrix(self.hessian) * at)[0] / 2,
+            places_,
+            name="quadratic valley",
+            box=((-wide, wide),) * n,
+        )
+        kicks = StateDependentNoise(sp.Matrix(self.learning_rate / 2 * self.covariance))
+        return simulate.first_passage(
+            flat,
+            kicks,
+            start=(0,) * n,
+            exit=way,
+            step=self.learning_rate,
+            rule=simulate.sgd,
+            walkers=walkers,
+            seed=seed,
+        )
+
+    def _checked(self, way):
+        """An exit that is measured from the minimum."""
+        n = len(self.hessian)
+        if isinstance(way, Box) and len(way.centre) == n and not np.any(way.centre):
+            return way
+        if isinstance(way, LevelSet) and way.height > 0:
+            return way
+        raise ValueError(
+            f"exit must be a Box around {(0,) * n} or a LevelSet above 0, got {way!r}; measure it "
+            "from the minimum"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class LevelTilt:
+    r"""What minibatches pay to climb a level along a line, to either end, per unit of B/η.
+
+    Args:
+        minibatches: the tilt's :math:`\int q\,ds` to the ends ahead and behind.
+        changing: the same for Gaussian noise of the samples' variance c(s), :math:`\int 2L'/c\,ds`.
+        fixed: for the variance at the minimum, 2h/c(0), as in a :class:`Valley`.
+
+    Example:
+        >>> tilt = LevelTilt((2.0, 3.0), (2.5, 2.5), 2.2)
+        >>> round(tilt.over_null(learning_rate=0.1, batch_size=1), 4)
+        0.2707
+    """
+
+    minibatches: tuple[float, float]
+    changing: tuple[float, float]
+    fixed: float
+
+    def over_null(
+        self, *, learning_rate: float, batch_size: float, changing: bool = False
+    ) -> float:
+        """By what the exponents multiply the null model's mean time to the level.
+
+        Args:
+            learning_rate: η.
+            batch_size: B.
+            changing: take the Gaussian noise that changes on the way, not the minibatches.
+
+        Returns:
+            τ over that of the null model; the prefactor and the finite step are left to it.
+
+        Raises:
+            ValueError: a number that is not positive.
+        """
+        dial = _checks.number("batch_size", batch_size, above=0)
+        dial /= _checks.number("learning_rate", learning_rate, above=0)
+        ends = np.array(self.changing if changing else self.minibatches)
+        return float(1 / np.mean(np.exp(dial * (self.fixed - ends))))
+
+
+def level_tilt(
+    model, minimum, x, y, *, height: float, direction=None, nodes: int = 30
+) -> LevelTilt:
+    r"""The exponents of a level for real minibatches, along one line through a minimum.
+
+    Where noise is nearly in proportion to the curvature walkers climb a level along the sharpest
+    direction. There the tilt q of :math:`\frac1m\sum_ie^{-qg_i(s)}=1`, with the slopes
+    :math:`g_i` of the samples along the line, is what a unit of length costs.
+
+    Args:
+        model: a :class:`ddt_utils.networks.Model`.
+        minimum: a critical point, or its place, shape (n,).
+        x: inputs, shape (m, d).
+        y: targets, shape (m,).
+        height: of the level above the minimum.
+        direction: of the line, shape (n,); by default the sharpest.
+        nodes: of the quadrature.
+
+    Returns:
+        The exponents, per unit of B/η.
+
+    Raises:
+        ValueError: a level that is not reached within a thousand times where the curvature puts
+            it, or arguments that do not fit.
+
+    Example:
+        Two samples y = ±1 of (θ − y)²/2: the tilt of two values.
+
+        >>> from ddt_utils import networks
+        >>> line, x, y = networks.linear(1), [[1.0], [1.0]], [1.0, -1.0]
+        >>> tilt = level_tilt(line, [0.0], x, y, height=0.125)
+        >>> round(tilt.minibatches[0], 4), round(tilt.fixed, 4)  # B = η = 1
+        (0.2748, 0.25)
+    """
+    import torch
+    from scipy.optimize import brentq
+
+    at, (start,) = derivatives(model, x, y), places("minimum", model, minimum)[:1]
+    height = _checks.number("height", height, above=0, remedy="it is measured from the minimum")
+    nodes = _checks.whole("nodes", nodes, least=2)
+    bend = at.bends(start[None])[0]
+    if direction is None:
+        v = torch.linalg.eigh(bend)[1][:, -1]
+    else:
+        v = places("direction", model, direction)[0]
+        v = v / v.norm()
+    curve, floor = float(v @ bend @ v), at.losses(start[None])
+    if not curve > 0:
+        raise ValueError(f"the curvature along the direction must be positive, got {curve:.3g}")
+
+    def slopes(points):
+        return (at.sample_slopes(start + torch.tensor(points) * v) @ v).numpy()[..., None]
+
+    def rise(s):
+        return float(at.losses((start + s * v)[None]) - floor) - height
+
+    processes = [
+        SampleGradients(slopes, 1, learning_rate=1, batch_size=1, gaussian=g) for g in (False, True)
+    ]
+    found, (place, weights) = [], np.polynomial.legendre.leggauss(nodes)
+    for side in (1, -1):
+        guess = np.sqrt(2 * height / curve)
+        far = next((guess * k for k in 2.0 ** np.arange(11) if rise(side * guess * k) > 0), None)
+        if far is None:
+            raise ValueError(
+                f"height must be reached along the line, got {height:.6g}, which is not met within "
+                f"{1000 * guess:.3g} of the minimum; ask for a lower level"
+            )
+        end = brentq(lambda s, side=side: rise(side * s), 0, far, xtol=1e-14 * far)
+        s, ahead = side * end * (place[:, None] + 1) / 2, np.full((nodes, 1), float(side))
+        found.append([end / 2 * weights @ p.prices(s, ahead)[0] for p in processes])
+    (one, other), noise = found, np.var(slopes(np.zeros((1, 1))))
+    return LevelTilt(
+        (float(one[0]), float(other[0])),
+        (float(one[1]), float(other[1])),
+        float(2 * height / noise),
+    )
+
+
+@cache
+def _sphere(n):
+    """Directions, evenly spread, shape (8192, n)."""
+    from scipy.stats import norm, qmc
+
+    points = norm.ppf(np.clip(qmc.Sobol(n, seed=1).random_base2(13), 1e-12, 1 - 1e-12))
+    return points / np.linalg.norm(points, axis=1)[:, None]

@@ -1,0 +1,119 @@
+"""The smallest stable batch, against the eigenvalues of the whole map and a closed form."""
+
+import numpy as np
+import pytest
+import torch
+
+from ddt_utils import curvature, networks
+from ddt_utils.stability import curvature_rows, smallest_batch
+
+
+def growth(rows, rate, batch):
+    """The largest eigenvalue of the map of the second moment, as one matrix."""
+    parts = np.einsum("mki,mkj->mij", rows, rows)
+    mean, n = parts.mean(axis=0), rows.shape[2]
+    keep = np.eye(n) - rate * mean
+    scatter = sum(np.kron(h, h) for h in parts) / len(parts) - np.kron(mean, mean)
+    return np.abs(np.linalg.eigvals(np.kron(keep, keep) + rate**2 / batch * scatter)).max()
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_it_is_where_the_second_moment_neither_grows_nor_shrinks(outputs):
+    rows = np.random.default_rng(1).standard_normal((5, outputs, 4))
+    rate = 0.4 / outputs
+    found = smallest_batch(rows, learning_rate=rate, tolerance=1e-9)
+    assert 0.1 < found < 50
+    assert growth(rows, rate, 1.001 * found) < 1 < growth(rows, rate, 0.999 * found)
+
+
+def test_one_direction_in_closed_form():
+    root = np.array([0.7, 1.9, 1.2, 2.3])
+    h, rate = root**2, 0.3
+    exact = rate * h.var() / (h.mean() * (2 - rate * h.mean()))
+    assert smallest_batch(root[:, None], learning_rate=rate) == pytest.approx(exact, rel=1e-5)
+
+
+def test_without_replacement_the_scatter_of_a_batch_is_smaller():
+    """Every batch of two of four samples, listed: at B* exactly the moment is kept."""
+    root = np.array([0.5, 2.0, 0.9, 3.1])
+    h = root**2
+    first, second = np.triu_indices(4, 1)
+    pairs = (h[first] + h[second]) / 2
+
+    def kept(rate):
+        return np.mean((1 - rate * pairs) ** 2)
+
+    rate = 2 * pairs.mean() / np.mean(pairs**2)
+    assert kept(rate) == pytest.approx(1)
+    found = smallest_batch(root[:, None], learning_rate=rate, replacement=False)
+    assert found == pytest.approx(2, rel=1e-5)
+    assert smallest_batch(root[:, None], learning_rate=rate) == pytest.approx(3, rel=1e-5)
+
+
+def test_the_edge_of_the_full_batch_and_samples_that_agree():
+    rows = np.array([[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]])
+    top = np.linalg.eigvalsh(rows.T @ rows / 3)[-1]
+    assert smallest_batch(rows, learning_rate=2.001 / top) == np.inf
+    assert np.isfinite(smallest_batch(rows, learning_rate=1.9 / top))
+    assert smallest_batch(np.tile([1.5, 0.5], (6, 1)), learning_rate=0.3) == 0
+
+
+def test_rows_make_the_curvature_of_the_outputs():
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((9, 3))
+    for net, y in (
+        (networks.fully_connected((3, 4, 3)), rng.integers(0, 3, 9)),
+        (networks.fully_connected((3, 4, 1)), rng.integers(0, 2, 9)),
+        (networks.fully_connected((3, 4, 1), loss="squared"), rng.standard_normal(9)),
+    ):
+        theta = net.initial(1, seed=3)[0]
+        rows = curvature_rows(net, theta, x, y)
+        assert rows.shape == (9, net.outputs(theta, torch.tensor(x)).shape[-1], net.size)
+        whole = np.einsum("mki,mkj->ij", rows, rows) / 9
+        np.testing.assert_allclose(whole, curvature.fisher(net, theta, x), atol=1e-12)
+
+
+def test_sgd_stays_above_it_and_leaves_below():
+    """Linear regression without residuals: the second moment over many replicas."""
+    rng = np.random.default_rng(4)
+    rows = rng.standard_normal((30, 2)) * [1.0, 0.3]
+    rate = 0.9
+    edge = smallest_batch(rows, learning_rate=rate)
+    assert 1.5 < edge < 6
+    for batch, grows in ((1, True), (int(4 * edge), False)):
+        theta = np.ones((20_000, 2))
+        for _ in range(6):
+            picked = rows[rng.integers(30, size=(20_000, batch))]
+            pull = np.einsum("rbi,rbj,rj->ri", picked, picked, theta, optimize=True)
+            theta = theta - rate / batch * pull
+        assert (np.mean(theta**2) > 3) == grows
+
+
+@pytest.mark.parametrize(
+    "given, words",
+    [
+        (dict(rows=np.zeros((3, 2))), "all zero"),
+        (dict(rows=np.ones(3)), "rows must be"),
+        (dict(rows=[[np.inf, 1.0]]), "finite"),
+        (dict(learning_rate=0), "learning_rate"),
+        (dict(learning_rate=np.nan), "learning_rate"),
+        (dict(replacement="no"), "replacement"),
+        (dict(tolerance=2), "tolerance"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(given, words):
+    given = dict(rows=np.eye(3), learning_rate=0.1) | given
+    with pytest.raises(ValueError, match=words):
+        smallest_batch(given.pop("rows"), **given)
+
+
+def test_a_loss_that_bends_down_is_refused():
+    down = networks.Model(
+        "down",
+        (("w", (1,)),),
+        lambda b, x: b["w"][..., None] * x,
+        lambda o, y: -(o[..., 0] ** 2),
+        (1,),
+    )
+    with pytest.raises(ValueError, match="convex in the outputs"):
+        curvature_rows(down, [1.0], [[1.0]], [0.0])
