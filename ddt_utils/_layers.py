@@ -1,4 +1,4 @@
-"""What the models of :mod:`.networks` are built of: layers, and losses of an output."""
+"""What the models of :mod:`.networks` are built of."""
 
 from __future__ import annotations
 
@@ -60,27 +60,6 @@ class Convolution:
         maps = maps.reshape(*maps.shape[:-2], x.shape[-2], half, 2, half, 2, maps.shape[-1])
         pooled = maps.mean((-4, -2)).flatten(-3)
         return pooled @ blocks["weight1"] + blocks["bias1"][..., None, :]
-
-
-def squared(out, y):
-    """Half the square of the residual."""
-    return (out[..., 0] - y) ** 2 / 2
-
-
-def binary_cross_entropy(out, y):
-    """The loss log(1 + e^−(margin)) of log-odds, for classes 0 and 1."""
-    import torch
-
-    wrong = out[..., 0] * (1 - 2 * y)  # log(1 + e^wrong), also far on the right side
-    return torch.logaddexp(wrong, torch.zeros_like(wrong))
-
-
-def cross_entropy(out, y):
-    """Minus the logarithm of the probability of the class, from scores."""
-    # all replicas on the same samples, or each on its own
-    classes = y.long().expand(out.shape[:-1])
-    chosen = out.gather(-1, classes[..., None])[..., 0]
-    return out.logsumexp(-1) - chosen
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,13 +2,16 @@ r"""The matrices that decide how SGD escapes: the loss's Hessian, the sample gra
 
 The loss is the mean of m sample losses, :math:`L(\theta) = \frac1m\sum_i \ell_i(\theta)`. All
 derivatives are PyTorch's, in double precision and exact up to rounding; results are NumPy float64
-arrays. ``model`` is one of :mod:`ddt_utils.networks`, ``theta`` one parameter vector of shape (n,),
-``x`` the inputs of shape (m, d) and ``y`` the targets of shape (m,), as tensors or arrays; the work
-is done where ``theta`` is. Whole matrices are for up to ten thousand parameters;
+arrays. ``model`` is one of :mod:`ddt_utils.networks`, a wrapped ``torch.nn.Module`` included,
+``theta`` one parameter vector of shape (n,), ``x`` the inputs of shape (m, d), or of whatever shape
+the model's samples have, and ``y`` the targets of shape (m,), as tensors or arrays; the work is
+done where ``theta`` is. Whole matrices are for up to ten thousand parameters;
 :func:`hessian_operator` is for more.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -154,19 +157,21 @@ def fisher(model, theta, x, *, chunk: int | None = None) -> np.ndarray:
     """
     from torch.func import jacfwd, jacrev, vmap
 
-    theta, x, y = _checked(model, theta, x, np.zeros(len(x), dtype=np.int64), whole=True)
-    width = model.outputs(theta, x[:1]).shape[-1]
-    total, rows = 0.0, _rows(chunk, _ENTRIES // (len(theta) * width))
+    kind = np.int64 if model.classes or not model.target_shape else float
+    labels = np.zeros((len(x), *(size or 1 for size in model.target_shape)), kind)
+    theta, x, y = _checked(model, theta, x, labels, whole=True)
+    shape = model.outputs(theta, x[:1]).shape[1:]
+    total, rows = 0.0, _rows(chunk, _ENTRIES // (len(theta) * math.prod(shape)))
 
     def outputs(theta, xi):
-        return model.outputs(theta, xi[None])[0]
+        return model.outputs(theta, xi[None])[0].flatten()
 
     def loss(out, label):
-        return model.output_loss(out[None], label[None])[0]
+        return model.output_loss(out.reshape(1, *shape), label[None])[0]
 
     for xs, zeros in zip(x.split(rows), y.split(rows), strict=True):
         jacobian = vmap(jacrev(outputs), (None, 0))(theta, xs)
-        out = model.outputs(theta, xs)
+        out = model.outputs(theta, xs).flatten(1)
         inner, other = (vmap(jacfwd(jacrev(loss)))(out, zeros + c) for c in (0, 1))
         if not inner.allclose(other, rtol=1e-9, atol=1e-12):
             raise ValueError(
@@ -328,9 +333,7 @@ def _checked(model, theta, x, y, whole=False):
     device = theta.device if torch.is_tensor(theta) else "cpu"
     remedy = f"{model.name} has as many parameters; take one replica at a time"
     theta = _checks.array("theta", theta, shape=(model.size,), remedy=remedy)
-    x = _checks.array("x", x, shape=(None, None))
-    if not x.size:
-        raise ValueError(f"x must not be empty, got shape {x.shape}")
+    x = model.inputs(x)
     y = model.targets(y, len(x))
     if whole and len(theta) > LARGEST:
         raise ValueError(

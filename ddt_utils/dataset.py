@@ -11,12 +11,14 @@ from ddt_utils import _checks, streams
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """m samples with d features.
+    """m samples with d features each, in a row or in whatever shape a sample has.
 
     Args:
         name: for messages and captions.
-        inputs: shape (m, d), float64; kept as a read-only copy.
-        targets: shape (m,): classes, whole numbers from 0 (int64), or real numbers (float64).
+        inputs: shape (m, d), or (m, channels, height, width) and the like, float64; kept as a
+            read-only copy.
+        targets: shape (m,), or (m, ...): classes, whole numbers from 0 (int64), or real numbers
+            (float64).
         classes: the names of the classes, in the order of their numbers; empty for real targets.
         source: where the samples come from.
         truth: the weights w of shape (d,) from which the targets were drawn, if they are known;
@@ -45,10 +47,10 @@ class Dataset:
         inputs = _checks.array("inputs", self.inputs, remedy=drop).copy()
         targets = _checks.array("targets", _checks.as_numbers(self.targets), remedy=drop).copy()
         truth = None if self.truth is None else _checks.array("truth", self.truth).copy()
-        if inputs.ndim != 2 or not inputs.size or targets.shape != inputs.shape[:1]:
+        if inputs.ndim < 2 or not inputs.size or targets.shape[:1] != inputs.shape[:1]:
             raise ValueError(
-                f"{self.name} needs inputs of shape (m, d) and m targets, got {inputs.shape} and "
-                f"{targets.shape}"
+                f"{self.name} needs inputs of shape (m, d), or (m, ...), and m targets, got "
+                f"{inputs.shape} and {targets.shape}"
             )
         if truth is not None and truth.shape != inputs.shape[1:]:
             raise ValueError(f"truth must have {inputs.shape[1]} weights, got shape {truth.shape}")
@@ -66,8 +68,8 @@ class Dataset:
 
     @property
     def features(self) -> int:
-        """The number d of features."""
-        return self.inputs.shape[1]
+        """The number d of features, or of numbers in a sample."""
+        return self.inputs[0].size
 
     @property
     def counts(self) -> np.ndarray:
@@ -116,11 +118,21 @@ class Dataset:
 
         Returns:
             The rescaled set.
+
+        Raises:
+            ValueError: constant columns are to be dropped from samples that are no rows.
         """
         spread = np.ptp(self.inputs, axis=0)
         varies = spread > 1e-12 * np.abs(self.inputs).max(axis=0)
-        keep = np.ones_like(varies) if keep_constant else varies
-        inputs, varies = self.inputs[:, keep], varies[keep]
+        if self.inputs.ndim > 2 and not keep_constant and not varies.all():
+            raise ValueError(
+                f"only rows can lose a column, got constants in samples of shape {varies.shape}; "
+                "say keep_constant=True"
+            )
+        inputs = self.inputs
+        if inputs.ndim == 2:
+            keep = np.ones_like(varies) if keep_constant else varies
+            inputs, varies = inputs[:, keep], varies[keep]
         centred = np.where(varies, inputs - inputs.mean(axis=0), 0.0)
         deviation = np.where(varies, centred.std(axis=0), 1.0)
         return replace(self, inputs=centred / deviation, truth=None)

@@ -3,7 +3,8 @@ r"""What a model is: a pure function of one flat parameter vector, for one netwo
 A parameter vector :math:`\theta` has shape (n,); leading dimensions are replicas, so that one call
 on shape (R, n) is R networks side by side, each on its own minibatch. Everything is differentiable
 and works under ``torch.func``. Targets are classes (whole numbers from 0) for cross entropy and
-real numbers for squared loss. The models themselves are in :mod:`.networks`.
+real numbers for squared loss. The models themselves are in :mod:`.networks`; a sample that is no
+row of numbers, such as a picture, is for the models of :mod:`.modules`.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def known_targets():
 
 @dataclass(frozen=True)
 class Model:
-    """A model: its parameter blocks, its outputs and the loss of an output.
+    r"""A model: its parameter blocks, its outputs and the loss of an output.
 
     Args:
         name: for messages and captions.
@@ -52,11 +53,19 @@ class Model:
         output_loss: (outputs (..., B, k), targets (..., B)) → losses (..., B).
         scales: standard deviation of the initial values of each block, 0 for zeros.
         classes: how many classes the targets number, from 0; or 0 if targets are real numbers.
+        input_shape: of one sample; None in it is any number. Where this page says (..., B, d), a
+            model of pictures has (..., B, channels, height, width).
+        target_shape: of one sample's target; () is one number.
+        weight_decay: λ; every sample loss carries :math:`\frac\lambda2|\theta|^2`, which is in the
+            gradient of every minibatch and adds nothing to its noise.
 
     Example:
+        >>> from dataclasses import replace
         >>> from ddt_utils import networks
-        >>> networks.fully_connected((10, 16, 2)).size
+        >>> model = networks.fully_connected((10, 16, 2))
+        >>> model.size
         210
+        >>> held = replace(model, weight_decay=0.01)
     """
 
     name: str
@@ -65,6 +74,9 @@ class Model:
     output_loss: Callable
     scales: tuple[float, ...]
     classes: int = 0
+    input_shape: tuple[int | None, ...] = (None,)
+    target_shape: tuple[int | None, ...] = ()
+    weight_decay: float = 0.0
 
     @property
     def size(self) -> int:
@@ -104,27 +116,48 @@ class Model:
         """
         return self.forward(self.blocks(theta), x)
 
+    def inputs(self, x) -> np.ndarray:
+        """Inputs, checked.
+
+        Args:
+            x: shape (m, d), or (m, *input_shape).
+
+        Returns:
+            An array of the same shape.
+
+        Raises:
+            ValueError: another shape, no samples, or a number that is not finite.
+        """
+        found = _checks.array(
+            "x", x, shape=(None, *self.input_shape), remedy="leave such samples out"
+        )
+        if not found.size:
+            raise ValueError(f"x must not be empty, got shape {found.shape}")
+        return found
+
     def targets(self, y, samples: int | None = None) -> np.ndarray:
         """Targets, checked: classes as int64, real numbers as they are.
 
         Args:
-            y: shape (m,).
+            y: shape (m,), or (m, *target_shape).
             samples: m, if it is known.
 
         Returns:
-            An array of shape (m,).
+            An array of the same shape.
 
         Raises:
             ValueError: another shape, a number that is not finite, or none of the model's classes.
         """
-        found = _checks.array("y", _checks.as_numbers(y), shape=(samples,))
+        found = _checks.array("y", _checks.as_numbers(y), shape=(samples, *self.target_shape))
         if self.classes:
             return _checks.classes("y", found, self.classes)
         whole = np.asarray(_checks.as_numbers(y)).dtype.kind in "iu"
         return found.astype(np.int64) if whole else found
 
     def sample_losses(self, theta, x, y):
-        """The loss of each sample; a model of one's own may add to it, and everyone follows.
+        """The loss of each sample, weight decay included.
+
+        A model of one's own may add to it, and everyone follows.
 
         Args:
             theta: θ, shape (..., n).
@@ -138,7 +171,10 @@ class Model:
             ValueError: a target that is none of the model's classes.
         """
         self._require(y)
-        return self.output_loss(self.outputs(theta, x), y)
+        losses = self.output_loss(self.outputs(theta, x), y)
+        if not self.weight_decay:
+            return losses
+        return losses + self.weight_decay / 2 * (theta**2).sum(-1)[..., None]
 
     def loss(self, theta, x, y):
         """The loss averaged over the samples.
@@ -172,7 +208,8 @@ class Model:
         self._require(y)
         out = self.outputs(theta, x)
         guess = (out[..., 0] > 0).long() if out.shape[-1] == 1 else out.argmax(-1)
-        return (guess == y).double().mean(-1)
+        right = (guess == y).double()
+        return right.flatten(right.ndim - 1 - len(self.target_shape)).mean(-1)
 
     def initial(self, replicas: int, *, seed: int):
         """Random parameters, normal with the scale of each block.

@@ -1,5 +1,6 @@
 """Small models: regressions, and networks of a few layers; each is a :class:`.Model`.
 
+Any ``torch.nn.Module`` becomes one by :func:`from_module`, of :mod:`.modules`.
 Targets are classes (whole numbers from 0) for cross entropy and real numbers for squared loss.
 """
 
@@ -10,12 +11,13 @@ import math
 
 import numpy as np
 
-from ddt_utils import _checks, _layers
+from ddt_utils import _checks, _layers, losses
 from ddt_utils.model import Model
+from ddt_utils.modules import ModuleModel, from_module
 
 __all__ = [
-    "Model", "convolutional", "diagonal_linear", "fully_connected", "linear", "logistic",
-    "quadratic", "softmax",
+    "Model", "ModuleModel", "convolutional", "diagonal_linear", "from_module", "fully_connected",
+    "linear", "logistic", "quadratic", "softmax",
 ]  # fmt: skip
 
 
@@ -36,7 +38,7 @@ def logistic(features: int) -> Model:
         0.6931
     """
     name = "logistic regression of {} features"
-    return _flat(name, features, 1, _layers.binary_cross_entropy, classes=2)
+    return _flat(name, features, 1, losses.binary_cross_entropy, classes=2)
 
 
 def softmax(features: int, classes: int) -> Model:
@@ -59,7 +61,7 @@ def softmax(features: int, classes: int) -> Model:
         "classes", classes, least=2, remedy="for two, logistic has fewer parameters"
     )
     name = f"softmax regression of {{}} features and {count} classes"
-    return _flat(name, features, count, _layers.cross_entropy, classes=count)
+    return _flat(name, features, count, losses.cross_entropy, classes=count)
 
 
 def linear(features: int) -> Model:
@@ -78,7 +80,7 @@ def linear(features: int) -> Model:
         >>> model.loss(torch.zeros(2, dtype=torch.float64), x, y).item()
         2.5
     """
-    return _flat("linear regression of {} features", features, 1, _layers.squared)
+    return _flat("linear regression of {} features", features, 1, losses.squared)
 
 
 def diagonal_linear(features: int) -> Model:
@@ -103,7 +105,7 @@ def diagonal_linear(features: int) -> Model:
         name=f"diagonal linear network of {count} features",
         shapes=(("u", (count,)), ("v", (count,))),
         forward=_layers.diagonal,
-        output_loss=_layers.squared,
+        output_loss=losses.squared,
         scales=(0.5, 0.5),
     )
 
@@ -252,7 +254,7 @@ def _loss_of(loss, outputs):
             f"loss must be 'cross entropy', or 'squared' with one output, got {outputs}"
         )
     if loss == "squared":
-        return dict(output_loss=_layers.squared)
+        return dict(output_loss=losses.squared)
     if outputs == 1:
-        return dict(output_loss=_layers.binary_cross_entropy, classes=2)
-    return dict(output_loss=_layers.cross_entropy, classes=outputs)
+        return dict(output_loss=losses.binary_cross_entropy, classes=2)
+    return dict(output_loss=losses.cross_entropy, classes=outputs)

@@ -73,8 +73,9 @@ class Replicas:
             raise ValueError(f"device must be one of torch's, got {device!r}") from error
         self.model, self.rule, self.seed = model, rule, _checks.seed(seed)
         self.first = _checks.whole("first", first, most=2**63)
-        inputs = _checks.array("x", x, shape=(None, None), remedy="leave such samples out")
-        self.x = torch.as_tensor(inputs, dtype=dtype, device=device)
+        inputs = model.inputs(x)
+        self.x = torch.as_tensor(inputs, device=device)
+        self.x = self.x.to(dtype) if self.x.is_floating_point() else self.x
         self.y = torch.as_tensor(model.targets(y, len(inputs)), device=device)
         self.y = self.y.to(dtype) if self.y.is_floating_point() else self.y
         begin = torch.as_tensor(_checks.array("start", start), dtype=dtype, device=device)

@@ -1,0 +1,508 @@
+"""Modules of one's own as models, against torch's autograd and plain loops, one by one."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.utils.parametrizations import orthogonal, weight_norm
+
+from ddt_utils import curvature, losses, networks, provenance, records, spectrum
+from ddt_utils.dataset import Dataset
+from ddt_utils.replicas import SGD, GradientDescent, Replicas
+
+RNG = np.random.default_rng(7)
+M = 7
+
+
+class Positions(nn.Module):
+    """Attention over tokens, with a buffer, a frozen scale and a shared embedding."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(5, 4)
+        self.norm = nn.LayerNorm(4)
+        self.inner = nn.MultiheadAttention(4, 2, batch_first=True)
+        self.scale = nn.Parameter(torch.tensor(1.5), requires_grad=False)
+        self.out = nn.Linear(4, 5, bias=False)
+        self.out.weight = self.embed.weight
+        self.register_buffer("places", torch.linspace(-1, 1, 12).reshape(3, 4))
+
+    def forward(self, x):
+        x = self.embed(x) + self.scale * self.places
+        normed = self.norm(x)
+        return self.out(x + self.inner(normed, normed, normed, need_weights=False)[0])
+
+
+class Recurrent(nn.Module):
+    """A hand-made recurrence that returns one number a sample, without an axis of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell = nn.Linear(5, 3)
+        self.read = nn.Parameter(torch.tensor([0.3, -0.4, 0.9]))
+
+    def forward(self, x):
+        h = x.new_zeros(len(x), 3)
+        for part in x.unbind(1):
+            h = torch.tanh(self.cell(torch.cat([h, part], -1)))
+        return h @ self.read
+
+
+def made(maker, seed=3):
+    """A module with weights of its own, the global random numbers left as they are."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return maker().double()
+
+
+def mlp():
+    return made(
+        lambda: nn.Sequential(
+            nn.Linear(4, 6), nn.LayerNorm(6), nn.GELU(), nn.Dropout(0.4), nn.Linear(6, 3)
+        )
+    )
+
+
+def convnet():
+    return made(
+        lambda: nn.Sequential(
+            nn.Conv2d(2, 4, 3, padding=1), nn.GroupNorm(2, 4), nn.GELU(), nn.MaxPool2d(2),
+            nn.Flatten(), nn.Linear(16, 1),
+        )
+    )  # fmt: skip
+
+
+def auto():
+    return made(lambda: nn.Sequential(nn.Conv1d(2, 3, 3, padding=1), nn.Tanh(), nn.Conv1d(3, 2, 1)))
+
+
+def rounded(out, y):
+    return F.smooth_l1_loss(out, y, beta=0.7)
+
+
+def case(name, net, options, x, y, truth):
+    return pytest.param(net, options, x, y, truth, id=name)
+
+
+def reals(*shape):
+    return torch.from_numpy(RNG.normal(size=shape))
+
+
+def whole(top, *shape):
+    return torch.from_numpy(RNG.integers(0, top, shape))
+
+
+def tokens_loss(out, y):
+    return F.cross_entropy(out.reshape(-1, 5), y.reshape(-1))
+
+
+# the mean loss of torch's own, of all outputs and targets at once
+CASES = [
+    case("mlp", mlp(), {}, reals(M, 4), whole(3, M), F.cross_entropy),
+    case("convolution", convnet(), dict(inputs=(2, 4, 4)), reals(M, 2, 4, 4), whole(2, M),
+         lambda out, y: F.binary_cross_entropy_with_logits(out[:, 0], y.double())),
+    case("pictures", auto(), dict(loss="squared", inputs=(2, 5)), reals(M, 2, 5), reals(M, 2, 5),
+         lambda out, y: F.mse_loss(out, y) * 10 / 2),
+    case("attention", made(Positions), dict(inputs=(3,)), whole(5, M, 3),
+         whole(5, M, 3), tokens_loss),
+    case("recurrence", made(Recurrent), dict(loss="squared", inputs=(4, 2)), reals(M, 4, 2),
+         reals(M), lambda out, y: F.mse_loss(out, y) / 2),
+    case("own loss", mlp(), dict(loss=rounded, targets=(3,)), reals(M, 4), reals(M, 3),
+         rounded),
+    case("orthogonal", made(lambda: orthogonal(nn.Linear(4, 3), orthogonal_map="cayley")),
+         dict(loss=nn.CrossEntropyLoss(label_smoothing=0.1), classes=3), reals(M, 4), whole(3, M),
+         nn.CrossEntropyLoss(label_smoothing=0.1)),
+]  # fmt: skip
+every_case = pytest.mark.parametrize("net, options, x, y, truth", CASES)
+
+
+def plain(net, truth, x, y, decay):
+    """Loss, gradient and Hessian by torch's own loops, without torch.func."""
+    net = copy.deepcopy(net).eval()
+    with sdpa_kernel(SDPBackend.MATH):
+        return _plain(net, truth, x, y, decay)
+
+
+def _plain(net, truth, x, y, decay):
+    own = [part for part in net.parameters() if part.requires_grad]
+    loss = truth(net(x), y) + decay / 2 * sum((part**2).sum() for part in own)
+    first = torch.autograd.grad(loss, own, create_graph=True)
+    flat = torch.cat([part.flatten() for part in first])
+    rows = [
+        torch.cat([
+            part.flatten()
+            for part in torch.autograd.grad(
+                one, own, retain_graph=True, materialize_grads=True, allow_unused=True
+            )
+        ])
+        for one in flat
+    ]  # fmt: skip
+    return loss.detach(), flat.detach().numpy(), torch.stack(rows).numpy()
+
+
+@every_case
+def test_derivatives_are_those_of_plain_autograd(net, options, x, y, truth):
+    decay = 0.3
+    model = networks.from_module(net, **options, weight_decay=decay)
+    theta = model.theta(net)
+    loss, slope, bend = plain(net, truth, x, y, decay)
+    torch.testing.assert_close(model.loss(theta, x, y), loss, rtol=1e-12, atol=0)
+    rows = curvature.sample_gradients(model, theta, x, y)
+    np.testing.assert_allclose(rows.mean(0), slope, rtol=1e-10, atol=1e-12)
+    each = [
+        plain(net, truth, xi[None], yi[None], decay)[1] for xi, yi in zip(x[:2], y, strict=False)
+    ]
+    np.testing.assert_allclose(rows[:2], each, rtol=1e-10, atol=1e-12)
+    found = curvature.hessian(model, theta, x, y)
+    np.testing.assert_allclose(found, bend, rtol=1e-8, atol=1e-10)
+    operator = curvature.hessian_operator(model, theta, x, y)
+    assert spectrum.top_eigenpairs(operator, count=2, seed=1)[0] == pytest.approx(
+        np.linalg.eigvalsh(bend)[::-1][:2], rel=1e-9
+    )
+    covariance = curvature.gradient_covariance(model, theta, x, y, batch_size=3)
+    centred = rows - rows.mean(0)
+    np.testing.assert_allclose(covariance, centred.T @ centred / M / 3, rtol=1e-9, atol=1e-13)
+
+
+@every_case
+def test_replicas_are_plain_training_loops_one_by_one(net, options, x, y, truth):
+    """Momentum on minibatches that are drawn with the replicas' own numbers."""
+    decay, rate = 0.02, 0.07
+    model = networks.from_module(net, **options, weight_decay=decay)
+    starts = model.theta(net) + 0.1 * reals(3, model.size)
+    rule = SGD(rate, 3, momentum=0.6)
+    crowd = Replicas(model, x, y, rule, start=starts, seed=4).run(5)
+    drawn = np.asarray(crowd._block[2])[:, :5]
+    for start, batches, end in zip(starts, drawn, crowd.theta, strict=True):
+        alone = model.module(start).eval()
+        own = [part for part in alone.parameters() if part.requires_grad]
+        loop = torch.optim.SGD(own, rate, momentum=0.6, weight_decay=decay)
+        for batch in batches:
+            loop.zero_grad()
+            truth(alone(x[batch]), y[batch]).backward()
+            loop.step()
+        torch.testing.assert_close(model.theta(alone), end, rtol=1e-9, atol=1e-12)
+
+
+@every_case
+def test_leading_dimensions_are_replicas(net, options, x, y, truth):
+    model = networks.from_module(net, **options)
+    theta = model.theta(net) + 0.2 * reals(2, 3, model.size)
+    one = torch.stack([model.sample_losses(t, x, y) for t in theta.flatten(0, 1)])
+    torch.testing.assert_close(model.sample_losses(theta, x, y).flatten(0, 1), one)
+    rows = whole(M, 3, 4)
+    own = torch.stack([model.loss(theta[1, i], x[r], y[r]) for i, r in enumerate(rows)])
+    torch.testing.assert_close(model.loss(theta, x[rows], y[rows])[1], own)
+    shared = torch.stack([model.loss(theta[0, 0], x[r], y[r]) for r in rows])
+    torch.testing.assert_close(model.loss(theta[0, 0], x[rows], y[rows]), shared)
+
+
+@every_case
+def test_single_precision_is_that_of_the_parameters(net, options, x, y, truth):
+    model = networks.from_module(net.float(), **options)
+    net.double()
+    theta = model.theta(net).expand(2, -1)
+    crowd = Replicas(
+        model, x, y, GradientDescent(0.1), start=theta, seed=1, dtype=torch.float32
+    ).run(3)
+    exact = Replicas(model, x, y, GradientDescent(0.1), start=theta, seed=1).run(3)
+    assert crowd.theta.dtype == torch.float32
+    torch.testing.assert_close(crowd.theta.double(), exact.theta, rtol=1e-3, atol=1e-4)
+
+
+def test_the_fisher_matrix_is_the_average_over_labels_of_the_model():
+    """Of scores; of pictures, F = JᵀJ; of sequences it is the mean over the places."""
+    for param in (CASES[0], CASES[2], CASES[3]):
+        net, options, x, _, _ = param.values
+        model = networks.from_module(net, **options, weight_decay=0.4)
+        theta = model.theta(net)
+        jacobian = torch.func.jacrev(lambda t, m=model, x=x: m.outputs(t, x))(theta).detach()
+        out = model.outputs(theta, x)
+        if model.classes:
+            p, places = out.softmax(-1), max(1, *out.shape[1:-1], 1)
+            inner = torch.diag_embed(p) - p[..., :, None] * p[..., None, :]
+            truth = torch.einsum("...in,...ij,...jm->nm", jacobian, inner, jacobian) / M / places
+        else:
+            flat = jacobian.flatten(0, -2)
+            truth = flat.T @ flat / M
+        np.testing.assert_allclose(
+            curvature.fisher(model, theta, x), truth.detach(), rtol=1e-9, atol=1e-12
+        )
+
+
+def test_shared_parameters_are_one_and_frozen_ones_none():
+    net = made(Positions)
+    model = networks.from_module(net, inputs=(3,))
+    names = [name for name, _ in model.shapes]
+    assert "embed.weight" in names and "out.weight" not in names and "scale" not in names
+    theta = model.theta(net)
+    back = model.module(theta + 1)
+    assert back.out.weight is back.embed.weight and float(back.scale) == 1.5
+    torch.testing.assert_close(model.theta(back), theta + 1)
+    assert model.accuracy(theta, whole(5, M, 3), whole(5, M, 3)).shape == ()
+
+
+def test_the_module_is_left_as_it_was_and_drops_nothing():
+    net = mlp().float().train()
+    before = copy.deepcopy(net.state_dict())
+    state = torch.random.get_rng_state()
+    model = networks.from_module(net)
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert net.training and net[3].p == 0.4
+    assert all(torch.equal(before[k], v) for k, v in net.state_dict().items())
+    assert all(part.dtype == torch.float32 for part in net.parameters())
+    with torch.no_grad():
+        net[0].weight.zero_()  # the model has its own
+    x = reals(M, 4)
+    assert bool(model.outputs(model.initial(1, seed=2)[0], x).std() > 0)
+
+
+def test_initial_values_are_those_of_the_layers():
+    model = networks.from_module(mlp())
+    many = model.initial(40, seed=7)
+    assert torch.equal(many[:3], model.initial(3, seed=7))
+    assert not torch.equal(many[:3], model.initial(3, seed=8))
+    weights = model.blocks(many)["0.weight"]
+    assert float(weights.abs().max()) <= 0.5 < 2.2 * float(weights.std())  # uniform, ± 1/√4
+    assert bool((model.blocks(many)["1.weight"] == 1).all())
+    with pytest.raises(ValueError, match="give it a method reset_parameters"):
+        networks.from_module(made(Recurrent), "squared", inputs=(4, 2)).initial(2, seed=1)
+
+
+def digest(model):
+    return provenance.digest(dict(model=model))
+
+
+def test_the_digest_is_that_of_code_and_buffers_not_of_weights():
+    one, other = made(Positions, 1), made(Positions, 2)
+    first = digest(networks.from_module(one, inputs=(3,)))
+    assert digest(networks.from_module(other, inputs=(3,))) == first
+    found = {first, digest(networks.from_module(one, inputs=(3,), weight_decay=0.1))}
+    other.places += 1
+    found.add(digest(networks.from_module(other, inputs=(3,))))
+    one.scale.data += 1
+    found.add(digest(networks.from_module(one, inputs=(3,))))
+    one.norm.eps = 1e-3
+    found.add(digest(networks.from_module(one, inputs=(3,))))
+    text = "class Own(nn.Sequential):\n    def forward(self, x):\n        return super().forward(x)"
+    for change in ("", " * 2"):
+        space = dict(nn=nn, __name__="__main__")
+        exec(compile(text + change, "<own>", "exec"), space)
+        found.add(digest(networks.from_module(space["Own"](nn.Linear(2, 2)))))
+    for act in (nn.GELU(), nn.Tanh()):
+        found.add(digest(networks.from_module(nn.Sequential(nn.Linear(2, 2), act))))
+    assert len(found) == 9
+
+
+def test_records_and_resumed_trainings_know_the_module(tmp_path, monkeypatch):
+    x, y = reals(M, 4), whole(3, M)
+
+    def run(net, seed):
+        model = networks.from_module(net)
+        return Replicas(model, x, y, SGD(0.1, 2), start=model.initial(1, seed=3)[0], seed=seed)
+
+    run(mlp(), 1).run(3).save(tmp_path / "state.npz")
+    resumed = run(made(lambda: mlp().float(), 9), 1).resume(tmp_path / "state.npz").run(2)
+    torch.testing.assert_close(resumed.theta, run(mlp(), 1).run(5).theta)
+    changed = mlp()
+    changed[1].eps = 0.1
+    with pytest.raises(ValueError, match="holds another training"):
+        run(changed, 1).resume(tmp_path / "state.npz")
+    model = networks.from_module(mlp())
+
+    def last(seed):
+        start = model.initial(1, seed=3)[0]
+        return Replicas(model, x, y, SGD(0.1, 2), start=start, seed=seed).run(2).theta.sum()
+
+    monkeypatch.setenv("DDT_FULL", "1")
+    made_ = records.larger("module", last, [dict(seed=1)], folder=tmp_path).results
+    monkeypatch.delenv("DDT_FULL")
+    assert records.larger("module", last, [dict(seed=1)], folder=tmp_path).results == made_
+    model = networks.from_module(changed)
+    with pytest.raises(ValueError, match="made by other"):
+        records.larger("module", last, [dict(seed=1)], folder=tmp_path)
+
+
+def test_a_data_set_has_samples_of_any_shape():
+    pictures = Dataset("noise", RNG.normal(size=(9, 2, 4, 4)), np.arange(9) % 2, ("a", "b"))
+    assert (len(pictures), pictures.features) == (9, 32)
+    x, y = pictures.tensors()
+    net = convnet()
+    model = networks.from_module(net, inputs=x.shape[1:])
+    assert curvature.sample_gradients(model, model.theta(net), x, y).shape == (9, model.size)
+    flat = pictures.standardised()
+    np.testing.assert_allclose(flat.inputs.mean(0), 0, atol=1e-12)
+    np.testing.assert_allclose(flat.inputs.var(0), 1)
+    assert flat.subset([1, 2]).inputs.shape == (2, 2, 4, 4)
+    maps = Dataset("maps", RNG.normal(size=(9, 2)), RNG.normal(size=(9, 3)))
+    assert maps.split(0.34, seed=1)[0].targets.shape == (3, 3)
+    dark = np.array(pictures.inputs)
+    dark[:, 0, 0, 0] = 2.0
+    with pytest.raises(ValueError, match="keep_constant=True"):
+        Dataset("dark", dark, np.arange(9.0)).standardised()
+    kept = Dataset("dark", dark, np.arange(9.0)).standardised(keep_constant=True)
+    assert not kept.inputs[:, 0, 0, 0].any()
+
+
+def test_public_losses_are_torchs():
+    out, y, k = reals(4, 6, 3), whole(3, 6), whole(2, 6)
+    truth = F.cross_entropy(out.flatten(0, 1), y.repeat(4), reduction="none").reshape(4, 6)
+    torch.testing.assert_close(losses.cross_entropy(out, y), truth)
+    truth = F.binary_cross_entropy_with_logits(
+        out[..., 1], k.double().expand(4, 6), reduction="none"
+    )
+    torch.testing.assert_close(losses.binary_cross_entropy(out[..., 1:2], k), truth)
+    goal = reals(6, 3)
+    torch.testing.assert_close(losses.squared(out, goal), ((out - goal) ** 2).sum(-1) / 2)
+    torch.testing.assert_close(
+        losses.squared(out[..., :1], goal[:, 0])[2], (out[2, :, 0] - goal[:, 0]) ** 2 / 2
+    )
+
+
+class Odd(nn.Module):
+    """A linear layer with a way of going wrong."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.line = nn.Linear(3, 2)
+        self.extra = nn.Parameter(torch.ones(2))
+        self.register_buffer("seen", torch.zeros(2))
+        self.how = how
+
+    def forward(self, x):
+        return self.how(self, x)
+
+
+class Old(torch.autograd.Function):
+    """Written as before torch.func."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x * 2
+
+    @staticmethod
+    def backward(ctx, slope):
+        return slope * 2
+
+
+def odd(how):
+    return lambda: networks.from_module(Odd(how))
+
+
+def count(net, x):
+    net.seen += 1
+    return net.line(x) * net.extra
+
+
+def shifted(net, x):
+    x -= 1
+    return net.line(x) * net.extra
+
+
+def gathered(net, x):
+    out = x.new_zeros(len(x), 2)
+    out += net.line(x) * net.extra
+    return out
+
+
+def branched(net, x):
+    out = net.line(x) * net.extra
+    return out if (out != 0).any() else -out
+
+
+def unlearned():
+    net = nn.Linear(2, 2).requires_grad_(False)
+    return networks.from_module(net)
+
+
+def with_parameter(value, trained=True):
+    net = nn.Linear(2, 2)
+    net.extra = nn.Parameter(value, requires_grad=trained)
+    return networks.from_module(net)
+
+
+def normed():
+    return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+
+
+LINE = nn.Linear(3, 2)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: networks.from_module(torch.tanh), "must be a torch.nn.Module.*; make one"),
+        (lambda: networks.from_module(nn.Tanh(), inputs=2), "parameters to train, got none; give"),
+        (unlearned, r"all of \['weight', 'bias'\] frozen; call module.requires_grad_"),
+        (lambda: networks.from_module(nn.LazyLinear(2), inputs=3), "lazy .*'weight'; call it once"),
+        (lambda: networks.from_module(normed()), "layer '1', BatchNorm1d.*; put GroupNorm"),
+        (lambda: networks.from_module(normed().eval()), "layer '1', BatchNorm1d"),
+        (lambda: with_parameter(torch.ones(2) * 1j), "got 'extra' of torch.complex64; keep"),
+        (lambda: with_parameter(torch.ones(2).long(), False), "got 'extra' of torch.int64; keep"),
+        (lambda: with_parameter(torch.ones(2) * np.nan), "extra must be finite"),
+        (lambda: with_parameter(torch.ones(2)), "got 'extra', which does not; remove it"),
+        (odd(lambda net, x: net.line(x - x.mean(0)) * net.extra), "each sample by itself"),
+        (odd(lambda net, x: (net.line(x) * net.extra).sum()), "a row for each of 3 samples"),
+        (odd(lambda net, x: (net.line(x) * net.extra).squeeze(0)), "a row for each of 1 samples"),
+        (odd(lambda net, x: F.dropout(net.line(x), 0.5) * net.extra), "draw no random numbers"),
+        (odd(lambda net, x: net.line(x) * net.extra + torch.randn(2)), "draw no random numbers"),
+        (odd(count), "not write to 'seen'"),
+        (odd(shifted), "not write to its inputs"),
+        (odd(gathered), "many networks at once, got: .*; write x = x . "),
+        (odd(branched), "torch.where in the place of an if"),
+        (odd(lambda net, x: net.line(x).sign() * net.extra), "zero for 'line.weight'"),
+        (odd(lambda net, x: net.line(x).detach() * net.extra), "zero for 'line.weight'"),
+        (odd(lambda net, x: net.line(x).round().detach() + 0 * x[:, :2]), "without a gradient"),
+        (odd(lambda net, x: Old.apply(net.line(x)) * net.extra), "give the function a setup_con"),
+        (odd(lambda net, x: (net.line(x) * net.extra, x)), "return one tensor, got tuple"),
+        (odd(lambda net, x: (net.line(x) * net.extra).float()), "got torch.float32.*place of .flo"),
+        (odd(lambda net, x: net.line(x) * net.extra * 1j), "complex128.*real part"),
+        (odd(lambda net, x: net.line(x.float()) * net.extra), "with the dtype of x"),
+        (lambda: networks.from_module(nn.Conv2d(1, 2, 3)), "got None and a module without a lin"),
+        (lambda: networks.from_module(LINE, inputs=(4,)), "shape \\(4,\\), got .*give inputs="),
+        (lambda: networks.from_module(LINE, inputs="3"), "inputs must be a shape"),
+        (lambda: networks.from_module(LINE, inputs=(0,)), "inputs must be a whole number, 1"),
+        (lambda: networks.from_module(LINE, "hinge"), "loss must be one of .*, got 'hinge'; or"),
+        (lambda: networks.from_module(LINE, targets=(2,)), "targets and classes must be left out"),
+        (lambda: networks.from_module(LINE, rows, targets=(2,)), "return one number for a"),
+        (lambda: networks.from_module(LINE, lambda out, y: out.argmax().double()), "no argmax in"),
+        (lambda: networks.from_module(LINE, F.huber_loss, targets=(2,)), "smooth_l1_loss for hub"),
+        (lambda: networks.from_module(weight_norm(nn.Linear(3, 2))), "forward over reverse"),
+        (lambda: networks.from_module(LINE, weight_decay=-1), "weight_decay must be"),
+    ],
+)  # fmt: skip
+def test_errors(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def rows(out, y):
+    return F.smooth_l1_loss(out, y, reduction="none")
+
+
+def test_samples_and_targets_of_another_shape_are_refused():
+    net = made(Positions)
+    model = networks.from_module(net, inputs=(3,))
+    theta = model.theta(net)
+    x, y = whole(5, M, 3), whole(5, M, 3)
+    for wrong, message in [
+        ((x[:, :2], y), r"x must be an array of shape \(any, 3\), got shape \(7, 2\)"),
+        ((x + 0.5, y), "x must be whole numbers"),
+        ((x, y[:, 0]), r"y must be an array of shape \(7, 3\)"),
+        ((x, y + 1), "whole numbers from 0 to 4"),
+        ((x[:0], y[:0]), "x must not be empty"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            curvature.hessian(model, theta, *wrong)
+        with pytest.raises(ValueError, match=message):
+            Replicas(model, *wrong, SGD(0.1, 2), start=theta, seed=1)
+    with pytest.raises(ValueError, match="x must have shape"):
+        model.outputs(theta, x[:, :2])
+    with pytest.raises(ValueError, match="difference at"):
+        model.theta(mlp())
+    with pytest.raises(ValueError, match="theta must be"):
+        model.module(theta[1:])
