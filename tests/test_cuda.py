@@ -122,6 +122,28 @@ def problems():
             white(0.2),
             dict(start=-1, exit=x > 0, step=0.05, max_time=4, rule=simulate.momentum(0.9)),
         ),
+        "averages of jumps": (
+            quartic,
+            white(0.05),
+            dict(
+                start=-1,
+                exit=x > 0,
+                step=0.1,
+                max_time=5,
+                rule=simulate.adal(rule=simulate.stable(1.5)),
+            ),
+        ),
+        "memory": (
+            quartic,
+            white(0.2),
+            dict(
+                start=-1,
+                exit=x > 0,
+                step=0.05,
+                max_time=3,
+                rule=simulate.fractional(0.3, memory=10),
+            ),
+        ),
         "a law of the start": (
             quartic,
             white(1),
