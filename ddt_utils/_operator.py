@@ -22,7 +22,8 @@ class FokkerPlanck:
 
     Args:
         landscape: whose operator it is.
-        axes: the nodes of each variable, one increasing array per variable.
+        axes: the nodes of each variable, one increasing array per variable; of a periodic side
+            without its high end, which is the low one.
         volumes: the cell that belongs to each node, half as wide at a wall; shape of the grid.
         inside: the nodes that do not absorb, a mask of the grid's shape.
         matrix: sparse (inside nodes, inside nodes); acts on densities at ``inside``.
