@@ -42,7 +42,8 @@ class Problem:
             Applications 120, 130, 2010). It assumes that the exit lies behind a smooth interface
             with noise across it, and where D jumps on the way it leaves a bias of order √dt, see
             :attr:`jumps`. By default on, and off where the rule says that the step is
-            physical, as in SGD, and where the exit uses more than coordinates.
+            physical, as in SGD, where the exit uses more than coordinates, and where steps have a
+            duration of their own.
         bound: a walker that is not out and farther than this from the origin has diverged (where
             the box does not contain the origin: from its centre). By default ten times the reach of
             the box. A walker that satisfies the exit has escaped however far it landed, unless the
@@ -110,13 +111,13 @@ class Problem:
                 f"the step of SGD is its learning rate, got step {self.step} and a noise with {eta}"
             )
         if self.barrier_shift is None:
-            shift = not self._step.physical and self._in_coordinates
+            shift = not self._step.physical and self._movable
             object.__setattr__(self, "barrier_shift", shift)
         _checks.choice("barrier_shift", self.barrier_shift, (True, False))
-        if self.barrier_shift and not self._in_coordinates:
+        if self.barrier_shift and not self._movable:
             raise ValueError(
-                "an exit that is moved towards the walker uses coordinates alone, got "
-                f"{self.exit}; leave barrier_shift out"
+                "an exit that is moved towards the walker uses coordinates alone, and each step "
+                f"takes dt, got {self.exit} for the rule {self.rule}; leave barrier_shift out"
             )
         _ = self.compensated  # refuses what lies beyond single precision
         if self.exit is not None and self.barrier_shift:
@@ -146,6 +147,11 @@ class Problem:
         """The value of each symbol of the state at the start, without a law."""
         values = (*self.start, *self._step.initial_state)
         return dict(zip(self._step.state, map(sp.Float, values), strict=True))
+
+    @property
+    def _movable(self):
+        """Is there a length of a step by which the exit can be moved?"""
+        return self._in_coordinates and CLOCK not in self._step.state
 
     @property
     def _in_coordinates(self):
