@@ -436,8 +436,12 @@ def test_what_splitting_cannot_do_is_said():
         simulate.Splitting(EASY, **FEW).finish().extend(2)
     with pytest.raises(ValueError, match="must be rare.*use first_passage"):
         found(to_the_top(0.5, 0.1), **FEW)
+
+
+@pytest.mark.parametrize("level", [sp.log(-x - sp.Float(0.5)), x * 1e26, x - 1 / (x + 0.6) ** 20])
+def test_a_level_that_is_no_moderate_number_somewhere_is_refused(level):
     with pytest.raises(ValueError, match="have a level wherever they go"):
-        found(EASY, **FEW, level=sp.log(-x - sp.Float(0.5)), source=(-0.9, -0.6))
+        found(EASY, **FEW, level=level, source=(-3, -0.6), settle=9)
 
 
 def test_a_walker_caught_between_source_and_exit_is_an_error(monkeypatch):

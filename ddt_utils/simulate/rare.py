@@ -55,7 +55,7 @@ class RareEscapes:
     @property
     def spread(self) -> float:
         """Relative standard deviation of one repetition's p; above one, trust no error bar."""
-        return self.probability_stderr * np.sqrt(self.repetitions) / self._reached()
+        return self.probability_stderr * self.repetitions**0.5 / self._reached()
 
     @property
     def rate(self) -> float:
