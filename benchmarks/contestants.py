@@ -202,6 +202,64 @@ class Loop(Contestant):
         return times.sum(), times.sum(), times
 
 
+class Scalar(Contestant):
+    """A numba loop as an expert writes it, one walker at a time.
+
+    Single precision, the engine's own random numbers in local variables, both normals of a pair,
+    whatever is constant outside the loop. What it lacks is walkers side by side.
+    """
+
+    def __init__(self, threads):
+        super().__init__(threads)
+        import numba
+
+        from ddt_utils import catalog, noise, simulate
+
+        well = catalog.quartic()
+        (x,) = well.variables
+        options = dict(start=-1, exit=x > 1, step=0.005)
+        made = simulate.Problem(well, noise.WhiteNoise(0.125), **options).program().module
+        draw, seeds, normal_pair, f32 = made.draw, made.seeds, made.normal_pair, np.float32
+
+        @numba.njit(inline="always")
+        def moved(x, z, drift, size, ratio):
+            kick = size * z if ratio == 0 else size * z * math.sqrt(f32(1) + ratio * x * x)
+            return x + ((x - x * x * x) * drift + kick)
+
+        @numba.njit(fastmath=True, parallel=True)
+        def walk(times, seed, step, constant, quadratic):
+            drift, size = f32(step), f32(math.sqrt(2 * step * constant))
+            ratio = f32(quadratic / constant)
+            for i in numba.prange(times.size):
+                a, b, c, d = seeds(seed, i)
+                x, count = f32(-1), 0
+                while True:
+                    r, a, b, c, d = draw(a, b, c, d)
+                    q, a, b, c, d = draw(a, b, c, d)
+                    z, other = normal_pair(r, q)
+                    x = moved(x, z, drift, size, ratio)
+                    count += 1
+                    if x > f32(1):
+                        break
+                    x = moved(x, other, drift, size, ratio)
+                    count += 1
+                    if x > f32(1):
+                        break
+                times[i] = count
+
+        numba.set_num_threads(threads)
+        self.walk = walk
+
+    def warm(self, problem, mode, walkers):
+        self.absorption(problem, 10, 1)
+
+    def absorption(self, problem, walkers, seed):
+        p, times = PROBLEMS[problem], np.zeros(walkers, np.int64)
+        slope = p.diffusion if problem == "multiplicative" else 0.0
+        self.walk(times, seed, p.step, p.diffusion, slope)
+        return times.sum(), times.sum(), times
+
+
 # ---------------------------------------------------------------------------- PyTorch
 
 
@@ -580,6 +638,7 @@ CONTESTANTS = {
     "ours": (Ours, "numba"),
     "C++ reference": (Reference, "numpy"),
     "numba loop": (Loop, "numba"),
+    "scalar numba": (Scalar, "numba"),
     "torch eager": (Torch, "torch"),
     "torchsde": (TorchSDE, "torchsde"),
     "JAX": (Jax, "jax"),

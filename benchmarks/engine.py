@@ -4,8 +4,10 @@
 
 Every contestant runs in a process of its own (contestants.py) and all take turns; the fastest of a
 contestant's runs counts, once by the clock and once by the processor time it used, which is the
-steadier number where the machine has other work. A contestant that cannot be imported is skipped
-and named in the result. requirements.txt lists what the contestants need beyond the package.
+steadier number where the machine has other work. The ratio to the C++ program is that of runs one
+after the other, ours and theirs in turn, and the median of nine such pairs. A contestant that
+cannot be imported is skipped and named in the result. requirements.txt lists what the contestants
+need beyond the package.
 
 The result holds one row for each (problem, contestant, mode, walkers, threads):
 
@@ -24,6 +26,7 @@ import math
 import os
 import platform
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -47,6 +50,7 @@ JOBS = (
     ("ours", "free", (4096,), (1, 2), 5, 0.1),
     ("C++ reference", "free", (4096,), (1, 2), 5, 0.1),
     ("numba loop", "absorption", (300,), (1,), 3, 0),
+    ("scalar numba", "absorption", (10**3,), (1, 2), 3, 0),
     ("torch eager", "steady", (10**3, 10**4, 10**5, 10**6), (1,), 3, 0.1),
     ("torch eager", "steady", (10**5,), (2,), 3, 0.1),
     ("torch eager", "free", (10**5,), (1,), 3, 0.1),
@@ -65,9 +69,11 @@ LONG_JOBS = (  # for the first problem only
     ("C++ reference", "absorption", (10**6,), (1, 2), 1, 0),
 )
 
+RIVALS, PAIRS = ("ours", "C++ reference"), 9  # runs of the one and of the other in turn
+
 # what a reader of the book would notice, and what the package aims at
 AIMS = {
-    "C++ reference, per useful step, 1 thread": ("at most", 1.2),
+    "C++ reference, per useful step, in turn": ("at most", 1.2),
     "torch eager, per useful step, 1 thread": ("at least", 10),
     "torchsde, per useful step, 1 thread": ("at least", 25),
     "diffrax, per useful step, 1 thread": ("at least", 25),
@@ -165,7 +171,7 @@ def collect(team, problems, deadline):
             jobs = JOBS + (LONG_JOBS if problem == NAMES[0] else ())
             for name, mode, sizes, teams, repeats, budget in jobs:
                 one_dimensional = PROBLEMS[problem].dimension == 1
-                if turn >= repeats or (name == "numba loop" and not one_dimensional):
+                if turn >= repeats or ("numba" in name and not one_dimensional):
                     continue
                 for walkers in sizes:
                     for threads in teams:
@@ -180,6 +186,28 @@ def collect(team, problems, deadline):
                             merge(rows.setdefault(key, {"runs": 0}), seen)
         print(f"turn {turn + 1} done", file=sys.stderr)
     return rows
+
+
+def pairs(team, problems, deadline):
+    """Ratios of our cost per step to the C++ program's, run by run in turn: the median of each."""
+    result = {}
+    for problem in problems:
+        for threads in {1, min(2, os.cpu_count() or 1)}:
+            found = {"ns_useful": [], "ns_cpu": []}
+            for turn in range(PAIRS):
+                job = dict(problem=problem, mode="absorption", walkers=10**4, budget=0)
+                two = [team.ask(name, threads, seed=turn + 1, **job) for name in RIVALS]
+                if None in two or any("failed" in seen for seen in two):
+                    return result
+                for column, key in (("ns_useful", "seconds"), ("ns_cpu", "cpu")):
+                    ours, theirs = (seen[key] / seen["useful"] for seen in two)
+                    found[column].append(ours / theirs)
+                if time.perf_counter() > deadline:
+                    return result
+            name = f"{problem}, {threads} thread{'s'[: threads - 1]}"
+            result[name] = {k: round(statistics.median(v), 3) for k, v in found.items()}
+            result[name] |= {f"{k}, each": [round(x, 3) for x in v] for k, v in found.items()}
+    return result
 
 
 def merge(row, seen):
@@ -206,7 +234,7 @@ def merge(row, seen):
             row[key] = seen[key]
 
 
-def verdicts(rows, problems, first):
+def verdicts(rows, problems, first, turns):
     """Ratios to our engine, by processor time and by the clock, for each problem."""
 
     def least(problem, name, modes, column, walkers=None, threads=1):
@@ -229,6 +257,8 @@ def verdicts(rows, problems, first):
                 which = "filled cache" if "second process" in aim else "empty cache"
                 seen = first.get(problem, {}).get(which, {})
                 values[problem] = {k: seen.get(k, math.nan) for k in ("seconds", "cpu")}
+            elif other == "C++ reference":
+                values = {k: {c: v[c] for c in ("ns_useful", "ns_cpu")} for k, v in turns.items()}
             elif other == "a thousand walkers to absorption":
                 for rival in ("torch eager", "torchsde", "JAX", "diffrax"):
                     values[f"{problem}, {rival}"] = {
@@ -237,13 +267,10 @@ def verdicts(rows, problems, first):
                         for column in ("seconds", "cpu_seconds")
                     }
             else:
-                modes = ["absorption"] if other == "C++ reference" else ["steady"]
                 values[problem] = {}
                 for column in ("ns_useful", "ns_cpu"):
                     ours = least(problem, "ours", ["absorption"], column)
-                    theirs = least(problem, other, modes, column)
-                    ratio = ours / theirs if other == "C++ reference" else theirs / ours
-                    values[problem][column] = ratio
+                    values[problem][column] = least(problem, other, ["steady"], column) / ours
         rounded = {
             k: {c: float(f"{x:.3g}") for c, x in v.items() if not math.isnan(x)}
             for k, v in values.items()
@@ -312,6 +339,7 @@ def main():
         team = Team(os.environ | cache | {"DDT_REFERENCE": json.dumps(builds)})
         if not builds:
             team.skipped["C++ reference"] = "no g++ on this machine"
+        turns = pairs(team, options.problems, begin + options.seconds / 3)
         rows = collect(team, options.problems, begin + options.seconds)
         team.dismiss()
     about["load_after"] = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
@@ -323,7 +351,8 @@ def main():
         "reference": {"flags": " ".join(FLAGS), "compile_seconds": seconds and round(seconds, 2)},
         "skipped": team.skipped,
         "first_call": first,
-        "aims": verdicts(rows, options.problems, first),
+        "in_turn": turns,
+        "aims": verdicts(rows, options.problems, first, turns),
         "standard_errors_from_ours": agreement(rows, options.problems),
         "rows": [
             dict(zip(names, key, strict=True))

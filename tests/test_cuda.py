@@ -130,7 +130,7 @@ def problems():
         "divergence": (
             well(quartic.expression, reach=2),
             white(1),
-            dict(start=-1, exit=x > 3, step=0.5, max_time=20),
+            dict(start=-1, exit=(x > 3) & (x < 4), step=0.5, max_time=20),
         ),
     }
 

@@ -100,14 +100,16 @@ def test_a_coloured_kick_is_stationary_from_the_start(stationary):
         assert abs(np.mean(places**2) - exact) <= ALARM * exact * np.sqrt(2 / count)
 
 
-def test_a_start_is_the_same_for_any_cut_and_from_any_origin(monkeypatch):
+@pytest.mark.parametrize("off", [False, True])
+def test_a_start_is_the_same_for_any_cut_and_from_any_origin(off):
     """An odd number of normals in start and step; a far origin moves every place and no bit."""
     noise = WhiteNoise(0.25)
 
     def rule(landscape, kick, dt):
         (u,) = landscape.variables
         step = euler_maruyama(landscape, kick, dt)
-        law = Start(((u, u + 0.2 * a + 0.125 * q),), normals=(a,), uniforms=(q,))
+        place = landscape.box[0][0] + 1 if off else u
+        law = Start(((u, place + 0.2 * a + 0.125 * q),), normals=(a,), uniforms=(q,))
         return dataclasses.replace(step, start=law)
 
     def leave(centre=0, **options):

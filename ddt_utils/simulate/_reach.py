@@ -100,17 +100,17 @@ def check_way(problem) -> None:
     ways, remedy = [], "check its sign, use more noise, or set max_time"
     low, high = problem.landscape.box[0]
     even = np.linspace(0, 1, 20_001)
-    far = np.union1d((high - low) * even, 2 * problem.bound * even)
+    far = np.union1d((high - low) * even, 2 * problem.farthest * even)
     for side in (-1, 1):
         x = start + side * far
-        x = x[np.abs(x - frame.origin[0]) <= problem.bound]
+        x = x[np.abs(x - frame.origin[0]) <= problem.farthest]
         out = np.broadcast_to(_outside(problem)(x), x.shape)
         if out.any():
             ways.append(x[: np.argmax(out)])  # up to the last place inside
     if not ways:
         raise ValueError(
             f"exit must be within reach, got {problem.exit}, which no place within "
-            f"{problem.bound:g} of the centre satisfies; {remedy}"
+            f"{problem.farthest:g} of the centre satisfies; {remedy}"
         )
     if problem._step.physical:
         return  # one long step may lead anywhere

@@ -217,6 +217,17 @@ def ensemble(
         ...                   step=0.01, times=[0.5, 1.0], walkers=1000, seed=1)
         >>> places.shape
         (2, 1000, 1)
+
+        What else walkers carry, by its name:
+
+        >>> import sympy as sp
+        >>> from ddt_utils.simulate import momentum
+        >>> speed = sp.Symbol("velocity0")
+        >>> energy = ensemble(catalog.quartic(), noise.WhiteNoise(0.25), start=-1,
+        ...                   step=0.01, times=[0.0, 1.0], walkers=1000, seed=1,
+        ...                   rule=momentum(0.9), observe=speed**2 / 2)
+        >>> energy.shape, energy[0].max()
+        ((2, 1000, 1), 0.0)
     """
     walkers, seed = check_ensemble(walkers=walkers, seed=seed)
     times, step = np.atleast_1d(_checks.array("times", times)), check_step(step)
@@ -251,10 +262,10 @@ def ensemble(
             pool.shutdown(cancel_futures=True)
             raise
     reach = max(problem.frame.scale) * np.linalg.norm(states[..., :n].astype(float), axis=-1)
-    lost = int(np.count_nonzero(~(reach < problem.bound).all(axis=0)))
+    lost = int(np.count_nonzero(~(reach < problem.farthest).all(axis=0)))
     if lost:
         raise ValueError(
-            f"walkers must stay within {problem.bound:g} of the origin, but {lost} of {walkers} "
+            f"walkers must stay within {problem.farthest:g} of the origin, but {lost} of {walkers} "
             f"diverged; take a smaller step than {step}: it must be well below 2 over the largest "
             "curvature they meet"
         )

@@ -128,14 +128,18 @@ class Problem:
             _reach.check_way(self)
 
     def _check_bound(self):
-        """Set the default, or refuse a bound that single precision or the start exceeds."""
-        scale, reach = max(self.frame.scale), self.frame.reach(self.landscape.box)
-        if self.bound is None:
-            object.__setattr__(self, "bound", 10 * reach * scale)
+        """Refuse a bound that single precision or the start exceeds."""
+        scale = max(self.frame.scale)
         least = scale * float(np.linalg.norm(self.frame.inside(self.start)))
         remedy = "it is how far a walker may be from the origin, more than at its start"
-        bound = _checks.number("bound", self.bound, above=least, most=1e19 * scale, remedy=remedy)
-        object.__setattr__(self, "bound", bound)
+        _checks.number("bound", self.farthest, above=least, most=1e19 * scale, remedy=remedy)
+
+    @property
+    def farthest(self) -> float:
+        """How far from the origin a walker that is not out has diverged, with or without bound."""
+        if self.bound is not None:
+            return self.bound
+        return 10 * self.frame.reach(self.landscape.box) * max(self.frame.scale)
 
     @property
     def _beginning(self):
@@ -273,7 +277,7 @@ def _program(problem, target, compensated, lanes, chunk):
     return program.write(
         problem.frame.step(problem._step),
         dt=problem.step,
-        bound=problem.bound / max(problem.frame.scale),
+        bound=problem.farthest / max(problem.frame.scale),
         dimension=problem.landscape.dimension,
         exit=problem.frame.condition(problem._near_exit(), at),
         compensated=compensated,
