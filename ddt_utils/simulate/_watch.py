@@ -128,7 +128,7 @@ class Watch:
             self._programs[target] = program.write(
                 self.step,
                 dt=self.problem.step,
-                bound=self.problem.bound / max(self.problem.frame.scale),
+                bound=self.problem.farthest / max(self.problem.frame.scale),
                 dimension=self.problem.landscape.dimension,
                 exit=sp.Or(now <= below, now > above),
                 compensated=self.problem.compensated,
