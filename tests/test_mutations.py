@@ -386,7 +386,7 @@ MISTAKES = {
         "above=goal[again]",
         "above=-GONE",
         UNBIASED.format("distance"),
-        "test_splitting.py::test_an_exponent_of_30_on_a_line[None]",
+        "test_splitting.py::test_an_exponent_of_30_on_a_line[found]",
     ),
     "a branch that goes on in the stream of its parent": (
         "simulate/_branching.py",

@@ -14,7 +14,7 @@ from scipy import stats
 from ddt_utils import catalog, chains, criterion, simulate
 from ddt_utils.landscape import Landscape
 from ddt_utils.noise import MinibatchNoise, WhiteNoise
-from ddt_utils.simulate import _branching, _watch, cpu, splitting
+from ddt_utils.simulate import _branching, _source, _watch, cpu, splitting
 from ddt_utils.streams import stream
 
 ALARM = 4.42  # standard errors that chance exceeds once in 1e5
@@ -204,10 +204,13 @@ def test_many_small_repetitions_give_the_exact_mean_time():
 # --- exponents of 30 ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("source", [None, (-1.05, -0.8)])
+SOURCES = {"found": {}, "given": dict(source=(-1.05, -0.8)), "at rest": dict(settle=15)}
+
+
+@pytest.mark.parametrize("source", SOURCES)
 def test_an_exponent_of_30_on_a_line(source):
     problem = to_the_top(30, 0.05)
-    result = found(problem, walkers=1000, repetitions=10, seed=8, source=source)
+    result = found(problem, walkers=1000, repetitions=10, seed=8, **SOURCES[source])
     truth = exact_time(problem)
     assert truth > 1e13 and result.rate_stderr < 0.2 * result.rate
     assert agrees(result, truth)
@@ -436,8 +439,20 @@ def test_what_splitting_cannot_do_is_said():
         simulate.Splitting(EASY, **FEW).finish().extend(2)
     with pytest.raises(ValueError, match="must be rare.*use first_passage"):
         found(to_the_top(0.5, 0.1), **FEW)
+
+
+def test_walkers_that_find_no_rest_are_an_error(monkeypatch):
+    monkeypatch.setattr(_source, "_LONGEST", 1000)
+    flat = Landscape(x**2 / 2e4, (x,), name="flat", box=((-900, 900),))
+    problem = simulate.Problem(flat, WhiteNoise(1), start=0, exit=x > 800, step=0.1)
+    with pytest.raises(ValueError, match="come to rest.*give settle="):
+        found(problem, **FEW)
+
+
+@pytest.mark.parametrize("level", [sp.log(-x - sp.Float(0.5)), x * 1e26, x - 1 / (x + 0.6) ** 20])
+def test_a_level_that_is_no_moderate_number_somewhere_is_refused(level):
     with pytest.raises(ValueError, match="have a level wherever they go"):
-        found(EASY, **FEW, level=sp.log(-x - sp.Float(0.5)), source=(-0.9, -0.6))
+        found(EASY, **FEW, level=level, source=(-3, -0.6), settle=9)
 
 
 def test_a_walker_caught_between_source_and_exit_is_an_error(monkeypatch):

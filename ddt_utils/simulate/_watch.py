@@ -20,6 +20,7 @@ from ddt_utils.simulate.step import Step
 
 GONE = np.float32(2.0**100)  # the level of the exit
 CUT = np.float32(2.0**80)  # above the level of every place that is not in the exit
+_NOWHERE = np.float32(2.0**110)  # of a place without a level
 _BEGUN = 2  # the engine starts a walker of no steps by itself; those here have a place and a stream
 _FOR_EVER = 2**62
 _PATIENCE = 1e9  # steps of one walker after which it counts as caught between source and exit
@@ -62,17 +63,21 @@ def watched(step: Step, level, exit, dimension: int) -> Step:
         update.append(x + move if is_sum else move)
         where.append((value, update[-1]))
         new[x] = value
-    now, top, below, above, here = (
-        sp.Dummy(f"_{name}", real=True) for name in ("now", "top", "below", "above", "here")
+    now, top, below, above, climbed, here = (
+        sp.Dummy(f"_{name}", real=True)
+        for name in ("now", "top", "below", "above", "climbed", "here")
     )
-    there = sp.Piecewise((sp.Float(float(GONE)), exit), (level, True), evaluate=False)
-    nowhere = sp.Float(4 * float(GONE))  # the highest level of a walker that once had none
-    known = (sp.Max(top, here), here > -float(GONE))
+    there = sp.Piecewise(
+        (sp.Float(float(GONE)), exit.xreplace(new)),
+        (climbed, sp.Abs(climbed) < sp.Float(float(CUT))),
+        (sp.Float(float(_NOWHERE)), True),
+        evaluate=False,
+    )
     return replace(
         step,
         state=(*step.state, now, top, below, above),
-        update=(*update, here, sp.Piecewise(known, (nowhere, True), evaluate=False), below, above),
-        where=(*where, (here, there.xreplace(new))),
+        update=(*update, here, sp.Max(top, here), below, above),
+        where=(*where, (climbed, level.xreplace(new)), (here, there)),
         initial_state=(*step.initial_state, 0.0, 0.0, 0.0, 0.0),
         start=None,
     )
@@ -123,7 +128,7 @@ class Watch:
             self._programs[target] = program.write(
                 self.step,
                 dt=self.problem.step,
-                bound=self.problem.bound / max(self.problem.frame.scale),
+                bound=self.problem.farthest / max(self.problem.frame.scale),
                 dimension=self.problem.landscape.dimension,
                 exit=sp.Or(now <= below, now > above),
                 compensated=self.problem.compensated,
@@ -180,7 +185,7 @@ class Watch:
         steps = pool.steps - _BEGUN
         self.walked += int(steps.sum())
         lost = int(np.count_nonzero(pool.status == DIVERGED))
-        if lost or not np.all(np.abs(self.top(pool.state)) <= GONE):
+        if lost or np.any(self.top(pool.state) == _NOWHERE):
             raise ValueError(
                 "walkers must stay within the bound and have a level wherever they go, got "
                 f"{lost} of {len(states)} diverged; take a smaller step than {self.problem.step}, "

@@ -24,7 +24,7 @@ class RareEscapes:
         >>> import numpy as np
         >>> p, loops = np.array([2e-9, 4e-9]), np.array([3.0, 3.0])
         >>> rounds = np.array([90, 88])
-        >>> found = RareEscapes(p, loops, (-1.2, -0.8), rounds, 1000, 10**8, "none")
+        >>> found = RareEscapes(p, loops, (-1.2, -0.8), rounds, 1000, 10**8, "")
         >>> round(found.mean / 1e9, 6), round(found.stderr / found.mean, 3)
         (1.0, 0.333)
     """
@@ -55,7 +55,7 @@ class RareEscapes:
     @property
     def spread(self) -> float:
         """Relative standard deviation of one repetition's p; above one, trust no error bar."""
-        return self.probability_stderr * np.sqrt(self.repetitions) / self._reached()
+        return self.probability_stderr * self.repetitions**0.5 / self._reached()
 
     @property
     def rate(self) -> float:

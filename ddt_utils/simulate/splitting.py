@@ -56,9 +56,9 @@ class Splitting:
     on any number of threads, any processor, and a GPU.
 
     Args:
-        problem: what is simulated, with an exit. Its ``max_time`` ends nobody here, and walkers
-            that got out begin again without a law of their start, which they forget while they
-            settle.
+        problem: what is simulated, with an exit. Its ``max_time`` ends nobody here (above 60 D a
+            problem asks for one: give any). Walkers that got out begin again without a law of their
+            start, which they forget while they settle.
         walkers: N, the paths of a repetition; a thousand for an exponent of 30.
         repetitions: how many; the standard error comes from their scatter.
         seed: a whole number from 0 to 2⁶⁴ − 1.
