@@ -12,7 +12,7 @@ import pytest
 import torch
 from scipy import linalg
 
-from ddt_utils import curvature, networks
+from ddt_utils import curvature, networks, streams
 from ddt_utils.criterion import Beyond, Box, LevelSet, Quench
 from ddt_utils.replicas import SGD, GaussianSGD, GradientDescent, Replicas, Rule, sgld
 
@@ -44,7 +44,9 @@ def test_a_replica_is_the_same_alone_and_among_256(rule):
         alone = Replicas(NET, X, Y, rule, **options).run(80)
         apart = (many.theta[number] - alone.theta[0]).abs().max()
         assert float(apart) < 1e-9
-        assert torch.equal(many._block[2][number], alone._block[2][0])
+        drawn = [c._blocks._kept[2] for c in (many, alone)]
+        for name, part in drawn[1].items():
+            assert torch.equal(drawn[0][name][number], part[0])
     if not isinstance(rule, GradientDescent):
         assert float((many.theta[0] - many.theta[1]).abs().max()) > 1e-4
 
@@ -157,7 +159,8 @@ def test_sgd_is_what_a_plain_loop_of_torch_does():
     rule = SGD(0.1, 8, momentum=0.8)
     crowd = Replicas(NET, X, Y, rule, start=START, replicas=2, seed=1)
     draw, length = rule.draws(len(X), NET.size)
-    batches = np.concatenate([draw(crowd._stream(1, block)) for block in range(2)])
+    blocks = [draw(streams.stream(1, "training", 1, block)) for block in range(2)]
+    batches = np.concatenate([block["indices"] for block in blocks])
     theta = torch.tensor(START, requires_grad=True)
     optimiser = torch.optim.SGD([theta], lr=0.1, momentum=0.8)
     x, y = torch.from_numpy(X), torch.from_numpy(Y)
@@ -205,19 +208,18 @@ def test_gaussian_noise_has_the_covariance_of_its_factor():
 
 def test_an_epoch_visits_every_sample_once():
     draw, length = SGD(0.1, 6, sampling="epochs").draws(60, 3)
-    crowd = Replicas(NET, X, Y, SGD(0.1, 6), start=START, seed=1)
-    batches = draw(crowd._stream(0, 0))
+    batches = draw(streams.stream(1, "training", 0, 0))["indices"]
     assert length == 10 and sorted(batches.ravel()) == list(range(60))
     distinct, _ = SGD(0.1, 6, sampling="distinct").draws(60, 3)
-    assert all(len(set(batch)) == 6 for batch in distinct(crowd._stream(0, 0)))
+    assert all(len(set(batch)) == 6 for batch in distinct(streams.stream(1, "training"))["indices"])
 
 
 def test_every_sample_is_drawn_as_often():
     """χ² over 40 samples, 20 480 draws, each sampling; false alarm 1e-5."""
-    crowd = Replicas(NET, X, Y, SGD(0.1, 6), start=START, seed=1)
     for sampling in ("replacement", "distinct"):
         draw, _ = SGD(0.1, 5, sampling=sampling).draws(40, 3)
-        drawn = np.concatenate([draw(crowd._stream(0, block)).ravel() for block in range(64)])
+        blocks = [draw(streams.stream(1, "training", 0, block)) for block in range(64)]
+        drawn = np.concatenate([block["indices"].ravel() for block in blocks])
         counts = np.bincount(drawn, minlength=40)
         assert np.sum((counts - 512.0) ** 2 / 512) < 92  # χ²(39) exceeds it once in 1e5
 
@@ -469,7 +471,7 @@ def test_history_is_what_the_observer_saw():
         (lambda: SGD(0.1, 1, momentum=1), "momentum must be .* below 1, got 1"),
         (lambda: SGD(0.1, 1, sampling="all"), "one of .*'epochs'"),
         (lambda: SGD(0.1, 100, sampling="epochs").draws(60, 3), "batch_size must be 60 at most"),
-        (lambda: GaussianSGD(0.1, np.ones(3)), "factor must be an array"),
+        (lambda: GaussianSGD(0.1, np.ones((2, 2, 2))), "factor must be a matrix"),
         (lambda: sgld(0.1, 0.1, 3).draws(60, 4), "must have 4 rows"),
         (lambda: sgld(0.1, -1, 3), "diffusion must be .* above 0"),
         (lambda: Replicas(NET, X, Y, RULES[0], start=np.zeros(3), seed=1), "start must have shape"),
