@@ -134,11 +134,14 @@ class SampleGradients(Tilted):
             weights = (off - 1) / drawn.shape[1]
         else:
             weights = -_odds(drawn, q)[0]
+        return self._products(points, weights, q, 1e-3 * np.linalg.norm(steps, axis=1))
+
+    def _products(self, points, weights, q, reach):
+        """Σ (weight of sample i) H_i q, from the gradients at two places."""
         size = np.linalg.norm(q, axis=1, keepdims=True)
-        way = q / np.maximum(size, 1e-300)
-        reach = 1e-3 * np.linalg.norm(steps, axis=1, keepdims=True)
-        beside = self._drawn(points + reach * way) - self._drawn(points - reach * way)
-        return np.einsum("km,kmi->ki", weights, beside) * size / (2 * reach)
+        way = q / np.maximum(size, 1e-300) * reach[:, None]
+        beside = self._drawn(points + way) - self._drawn(points - way)
+        return np.einsum("km,kmi->ki", weights, beside) * size / (2 * reach[:, None])
 
 
 def minibatches(landscape: Landscape, noise: MinibatchNoise) -> SampleGradients:

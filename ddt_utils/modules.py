@@ -5,6 +5,11 @@ The module becomes a pure function of one flat vector :math:`\theta`, through
 gradients, records. Layers that drop out are switched off. Buffers and frozen parameters
 (``requires_grad`` is False) are constants; shared parameters are in :math:`\theta` once. All is in
 double precision, or in that of :math:`\theta`.
+
+From a module to an escape time, predicted and measured: its Hessian and its noise are in
+:mod:`.curvature`, what compares them in :mod:`.spectrum`, the formulas in :mod:`.theory`, and
+:mod:`.replicas` trains copies until a criterion of :mod:`.criterion` lets them go. The chapter
+*Your own network* does all of it.
 """
 
 from __future__ import annotations
@@ -34,7 +39,8 @@ class ModuleModel(Model):
         >>> net = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.GELU())
         >>> model = from_module(net, "squared")
         >>> theta = model.theta(net)
-        >>> theta.shape, torch.allclose(model.module(theta)[0].bias, net[0].bias.double())
+        >>> back = model.module(theta)
+        >>> theta.shape, torch.equal(back[0].bias, net[0].bias.double())
         (torch.Size([8]), True)
     """
 

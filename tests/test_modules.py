@@ -84,8 +84,8 @@ def rounded(out, y):
     return F.smooth_l1_loss(out, y, beta=0.7)
 
 
-def case(net, options, x, y, truth):
-    return pytest.param(net, options, x, y, truth, id=type(net).__name__ + str(x.shape))
+def case(name, net, options, x, y, truth):
+    return pytest.param(net, options, x, y, truth, id=name)
 
 
 def reals(*shape):
@@ -102,17 +102,18 @@ def tokens_loss(out, y):
 
 # the mean loss of torch's own, of all outputs and targets at once
 CASES = [
-    case(mlp(), {}, reals(M, 4), whole(3, M), F.cross_entropy),
-    case(convnet(), dict(inputs=(2, 4, 4)), reals(M, 2, 4, 4), whole(2, M),
+    case("mlp", mlp(), {}, reals(M, 4), whole(3, M), F.cross_entropy),
+    case("convolution", convnet(), dict(inputs=(2, 4, 4)), reals(M, 2, 4, 4), whole(2, M),
          lambda out, y: F.binary_cross_entropy_with_logits(out[:, 0], y.double())),
-    case(auto(), dict(loss="squared", inputs=(2, 5)), reals(M, 2, 5), reals(M, 2, 5),
+    case("pictures", auto(), dict(loss="squared", inputs=(2, 5)), reals(M, 2, 5), reals(M, 2, 5),
          lambda out, y: F.mse_loss(out, y) * 10 / 2),
-    case(made(Positions), dict(inputs=(3,)), whole(5, M, 3), whole(5, M, 3), tokens_loss),
-    case(made(Recurrent), dict(loss="squared", inputs=(4, 2)), reals(M, 4, 2), reals(M),
-         lambda out, y: F.mse_loss(out, y) / 2),
-    case(mlp(), dict(loss=rounded, targets=(3,)), reals(M, 4), reals(M, 3),
+    case("attention", made(Positions), dict(inputs=(3,)), whole(5, M, 3),
+         whole(5, M, 3), tokens_loss),
+    case("recurrence", made(Recurrent), dict(loss="squared", inputs=(4, 2)), reals(M, 4, 2),
+         reals(M), lambda out, y: F.mse_loss(out, y) / 2),
+    case("own loss", mlp(), dict(loss=rounded, targets=(3,)), reals(M, 4), reals(M, 3),
          rounded),
-    case(made(lambda: orthogonal(nn.Linear(4, 3), orthogonal_map="cayley")),
+    case("orthogonal", made(lambda: orthogonal(nn.Linear(4, 3), orthogonal_map="cayley")),
          dict(loss=nn.CrossEntropyLoss(label_smoothing=0.1), classes=3), reals(M, 4), whole(3, M),
          nn.CrossEntropyLoss(label_smoothing=0.1)),
 ]  # fmt: skip

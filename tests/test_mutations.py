@@ -46,6 +46,46 @@ CENSORED_ERROR = "        if self.censored:\n            return self.mean / np.s
 
 # name: (file, what is right, what is wrong, the tests that must fail)
 MISTAKES = {
+    "weight decay of twice its size": (
+        "model.py",
+        "self.weight_decay / 2 * (theta**2)",
+        "self.weight_decay * (theta**2)",
+        "test_modules.py::test_derivatives_are_those_of_plain_autograd[recurrence]",
+        "test_modules.py::test_replicas_are_plain_training_loops_one_by_one[convolution]",
+    ),
+    "a sequence costs the sum over its places": (
+        "_module.py",
+        "found.flatten(len(lead)).mean(-1)",
+        "found.flatten(len(lead)).sum(-1)",
+        "test_modules.py::test_replicas_are_plain_training_loops_one_by_one[attention]",
+    ),
+    "a residual's whole square": (
+        "losses.py",
+        "((out - y) ** 2).sum(-1) / 2",
+        "((out - y) ** 2).sum(-1)",
+        "test_modules.py::test_public_losses_are_torchs",
+        "test_modules.py::test_replicas_are_plain_training_loops_one_by_one[pictures]",
+    ),
+    "the two classes exchanged": (
+        "losses.py",
+        "(1 - 2 * y)",
+        "(2 * y - 1)",
+        "test_modules.py::test_public_losses_are_torchs",
+        "test_networks.py::test_binary_cross_entropy_is_that_of_torch_and_stays_finite",
+    ),
+    "a model that is told from another by its weights": (
+        "_module.py",
+        "            part.data.zero_()\n",
+        "            part.data.mul_(1)\n",
+        "test_modules.py::test_the_digest_is_that_of_code_and_buffers_not_of_weights",
+    ),
+    "all replicas of a module on the first one's weights": (
+        "_module.py",
+        "name: block.expand(*shape, *block.shape[len(lead) :]).flatten(0, len(shape) - 1)",
+        "name: block.expand(*shape, *block.shape[len(lead) :]).flatten(0, len(shape) - 1)[:1]"
+        ".expand(math.prod(shape), *block.shape[len(lead) :])",
+        "test_modules.py::test_leading_dimensions_are_replicas[mlp]",
+    ),
     "noise sqrt(D) dW instead of sqrt(2 D) dW": (
         "simulate/rules.py",
         AMPLITUDE,
