@@ -78,6 +78,6 @@ def held(array, like):
 
     key = (id(array), like.dtype, like.device)
     if key not in _HELD:
-        _HELD[key] = torch.as_tensor(array, dtype=like.dtype, device=like.device)
+        _HELD[key] = torch.tensor(array, dtype=like.dtype, device=like.device)  # a copy
         weakref.finalize(array, _HELD.pop, key, None)
     return _HELD[key]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ddt_utils import _blocks
-from ddt_utils.escape import DIVERGED
+from ddt_utils import _blocks, provenance
+from ddt_utils.escape import DIVERGED, ESCAPED
 
 FAR = 1e6  # a replica with a larger parameter has diverged
 
@@ -123,6 +123,34 @@ class Fleet:
         self._note(lost, seen.new_tensor(DIVERGED), seen > 0, seen)
         self._move(lost, theta, state, 0)
         return np.setdiff1d(rows, lost)
+
+    def _watch(self, criterion):
+        """Begin to watch for a criterion, or go on with the same one."""
+        asked = provenance.digest({"criterion": criterion})
+        if self._asked and asked != self._asked:
+            raise ValueError(
+                f"criterion must be the one that these replicas are watched for, got {criterion}; "
+                "make new replicas to ask another question"
+            )
+        if not self._asked:
+            out = np.asarray(criterion.outside(self.theta, self.loss).cpu())
+            if out.any():
+                raise ValueError(
+                    f"replicas must begin inside, got {out.sum()} of {out.size} that are outside "
+                    f"already for {criterion!r}; start elsewhere, or ask for more"
+                )
+            self._looked = self._since = self.iteration
+            self._asked = asked
+
+    def _look(self, criterion, rows):
+        """Note which replicas have escaped or diverged; no host is asked."""
+        import torch
+
+        theta, status = (v[index(rows, v)] for v in (self.theta, self._status))
+        outside = torch.where(criterion.outside(theta, self.loss).to(theta.device), ESCAPED, 0)
+        found = torch.where(finite(theta), outside, DIVERGED)
+        self._note(rows, found, (status == 0) & (found != 0), self.iteration)
+        self._looked = self.iteration
 
     def _report(self):
         """Who has diverged, in words."""

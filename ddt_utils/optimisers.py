@@ -96,19 +96,10 @@ class SGD(Descent):
 
     def step(self, gradient, theta, state, draw, iteration):
         """See :meth:`.Rule.step`."""
-        return self.descend(self.slope(gradient, theta, draw), theta, state)
+        return self.descend(self._slope(gradient, theta, draw), theta, state)
 
-    def slope(self, gradient, theta, draw):
-        """The gradient that the step takes: that of the minibatch.
-
-        Args:
-            gradient: see :meth:`.Rule.step`.
-            theta: the parameters, shape (R, n).
-            draw: the minibatch of each replica.
-
-        Returns:
-            A tensor of shape (R, n).
-        """
+    def _slope(self, gradient, theta, draw):
+        """The gradient that the step takes."""
         return gradient(theta, **draw)
 
 
@@ -159,28 +150,11 @@ class SAM(SGD):
             )
 
     def draws(self, samples: int, size: int) -> tuple[Callable, int]:
-        """See :meth:`SGD.draws`; with an independent ascent the row's second half is for it.
-
-        Args:
-            samples: m, of the data.
-            size: n, the number of parameters.
-
-        Returns:
-            As of :meth:`SGD.draws`.
-        """
+        """See :meth:`SGD.draws`; with an independent ascent the row's second half is for it."""
         return _minibatches.draws(self, samples, 2 if self.ascent == "independent" else 1)
 
-    def slope(self, gradient, theta, draw):
-        """See :meth:`SGD.slope`: that of the minibatch, uphill.
-
-        Args:
-            gradient: see :meth:`.Rule.step`.
-            theta: the parameters, shape (R, n).
-            draw: the minibatches of each replica.
-
-        Returns:
-            A tensor of shape (R, n).
-        """
+    def _slope(self, gradient, theta, draw):
+        """That of the minibatch, uphill."""
         own = {name: part[:, : self.batch_size] for name, part in draw.items()}
         if self.ascent == "independent":
             draw = {name: part[:, self.batch_size :] for name, part in draw.items()}
@@ -230,8 +204,13 @@ class LabelNoise(SGD):
             size: n, the number of parameters.
 
         Raises:
-            ValueError: classes where the targets are real, or another number of them.
+            ValueError: targets of another kind.
         """
+        if model.target_shape:
+            raise ValueError(
+                f"targets must be one number a sample for label noise, got {model.target_shape}; "
+                "write a rule for them, see updates.Rule"
+            )
         if model.classes != self.classes:
             raise ValueError(
                 f"classes must be {model.classes}, as the targets of {model.name} are, got "
@@ -239,15 +218,7 @@ class LabelNoise(SGD):
             )
 
     def draws(self, samples: int, size: int) -> tuple[Callable, int]:
-        """See :meth:`SGD.draws`; and the noise of each label.
-
-        Args:
-            samples: m, of the data.
-            size: n, the number of parameters.
-
-        Returns:
-            As of :meth:`SGD.draws`, with the name ``noise`` as well.
-        """
+        """See :meth:`SGD.draws`; and the noise of each label, under the name ``noise``."""
         minibatch, length = _minibatches.draws(self, samples)
         shape = (length, self.batch_size)
 
@@ -257,17 +228,8 @@ class LabelNoise(SGD):
 
         return draw, length
 
-    def slope(self, gradient, theta, draw):
-        """See :meth:`SGD.slope`: with other labels.
-
-        Args:
-            gradient: see :meth:`.Rule.step`.
-            theta: the parameters, shape (R, n).
-            draw: the minibatch and the noise of each replica.
-
-        Returns:
-            A tensor of shape (R, n).
-        """
+    def _slope(self, gradient, theta, draw):
+        """With other labels."""
         noise = draw["noise"]
         rest = {name: part for name, part in draw.items() if name != "noise"}
 
@@ -337,7 +299,7 @@ class Adam(SGD):
 
     def step(self, gradient, theta, state, draw, iteration):
         """See :meth:`.Rule.step`."""
-        slope = self.slope(gradient, theta, draw)
+        slope = self._slope(gradient, theta, draw)
         slope = direction(slope) if self.normalised else slope
         mean = self.momentum * state["mean"] + (1 - self.momentum) * slope
         square = self.memory * state["square"] + (1 - self.memory) * slope**2

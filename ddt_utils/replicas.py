@@ -16,7 +16,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ddt_utils import _checks, _devices, _files, _fleet, provenance
-from ddt_utils.escape import CENSORED, DIVERGED, ESCAPED, EscapeTimes
+from ddt_utils.escape import CENSORED, DIVERGED, EscapeTimes
 from ddt_utils.model import known_targets
 from ddt_utils.optimisers import SAM, SGD, Adam, LabelNoise
 from ddt_utils.updates import GaussianSGD, GradientDescent, Rule, sgld
@@ -328,34 +328,6 @@ class Replicas(_fleet.Fleet):
         self._status, self._seen = (torch.from_numpy(kept[k]).to(place) for k in ("status", "seen"))
         self._asked = str(asked)
         return self
-
-    def _watch(self, criterion):
-        """Begin to watch for a criterion, or go on with the same one."""
-        asked = provenance.digest({"criterion": criterion})
-        if self._asked and asked != self._asked:
-            raise ValueError(
-                f"criterion must be the one that these replicas are watched for, got {criterion}; "
-                "make new replicas to ask another question"
-            )
-        if not self._asked:
-            out = np.asarray(criterion.outside(self.theta, self.loss).cpu())
-            if out.any():
-                raise ValueError(
-                    f"replicas must begin inside, got {out.sum()} of {out.size} that are outside "
-                    f"already for {criterion!r}; start elsewhere, or ask for more"
-                )
-            self._looked = self._since = self.iteration
-            self._asked = asked
-
-    def _look(self, criterion, rows):
-        """Note which replicas have escaped or diverged; no host is asked."""
-        import torch
-
-        theta, status = (v[_fleet.index(rows, v)] for v in (self.theta, self._status))
-        outside = torch.where(criterion.outside(theta, self.loss).to(theta.device), ESCAPED, 0)
-        found = torch.where(_fleet.finite(theta), outside, DIVERGED)
-        self._note(rows, found, (status == 0) & (found != 0), self.iteration)
-        self._looked = self.iteration
 
     def _digest(self):
         parts = dict(model=self.model, rule=self.rule, seed=self.seed, first=self.first)
