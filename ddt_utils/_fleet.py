@@ -26,7 +26,8 @@ class Fleet:
             self.rule, len(self.x), self.model.size, seed=self.seed, first=self.first,
             like=self.theta,
         )  # fmt: skip
-        self._graph, self._graphs = (None, None), device.type == "cuda"
+        self._graph = (None, None)
+        self._graphs = self._patient = device.type == "cuda"  # a GPU is asked once a block
 
     def _left(self):
         """How many iterations are left in this block."""

@@ -221,20 +221,21 @@ class Replicas(_fleet.Fleet):
         every = _checks.whole("every", every, least=1)
         limit = _checks.whole("max_iterations", max_iterations, least=1)
         self._watch(criterion)
-        rows, ask = _which(self._status == 0), self.theta.device.type == "cpu"
+        rows = _which(self._status == 0)
         with tqdm(total=len(self.theta), disable=not progress, unit=" replicas") as bar:
             while True:
                 done = self.iteration - self._since
                 at_rest = done % every == 0 or done >= limit
-                if rows.size and at_rest and self.iteration > self._looked:
+                if looked := bool(rows.size and at_rest and self.iteration > self._looked):
                     self._look(criterion, rows)
-                    if ask or done >= limit or self._left() == self._blocks.length:
-                        rows = _which(self._status == 0)  # a GPU is asked once a block
+                ask = self._left() == self._blocks.length if self._patient else looked
+                if ask or done >= limit:
+                    rows = _which(self._status == 0)
                 bar.update(len(self.theta) - rows.size - bar.n)
                 if not rows.size or done >= limit:
                     break
                 count = min(every - done % every, limit - done, self._left())
-                self._advance(rows, count, rest=not ask)
+                self._advance(rows, count, rest=self._patient)
         status, seen = (v.cpu().numpy() for v in (self._status, self._seen))
         last = np.where(status == 0, self.iteration, seen)
         rate = np.asarray(self.rule.learning_rate, dtype=float)

@@ -14,7 +14,17 @@ from scipy import linalg
 
 from ddt_utils import curvature, networks, streams
 from ddt_utils.criterion import Beyond, Box, LevelSet, Quench
-from ddt_utils.replicas import SGD, GaussianSGD, GradientDescent, Replicas, Rule, sgld
+from ddt_utils.replicas import (
+    SAM,
+    SGD,
+    Adam,
+    GaussianSGD,
+    GradientDescent,
+    LabelNoise,
+    Replicas,
+    Rule,
+    sgld,
+)  # fmt: skip
 
 RNG = np.random.default_rng(11)
 X, Y = RNG.normal(size=(60, 4)), RNG.integers(0, 2, 60)
@@ -518,3 +528,89 @@ def test_history_is_what_the_observer_saw():
 def test_errors(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+# --- a GPU's ways, on the processor --------------------------------------------------------------
+
+
+class Played:
+    """In place of a captured graph: the same step, played to the end of the stretch."""
+
+    made = 0
+
+    def __init__(self, step, theta, state, draw):
+        self.step, Played.made = step, Played.made + 1
+
+    def run(self, theta, state, drawn, places, iteration):
+        for k, place in enumerate(places):
+            draw = {name: part[:, place] for name, part in drawn.items()}
+            now = torch.tensor(float(iteration + k), dtype=torch.float64)
+            theta, state = self.step(theta, state, draw.get("", draw), now)
+        return theta, state
+
+
+@pytest.fixture
+def gpus_ways(monkeypatch):
+    """Graphs, numbers drawn as tensors, and a host that asks once a block."""
+    from ddt_utils import _blocks, _fleet
+
+    settle, begin = _fleet.Fleet._settle, _blocks.Blocks.__init__
+
+    def settled(self, dtype):
+        settle(self, dtype)
+        self._graphs = self._patient = True
+
+    def begun(self, rule, *args, **options):
+        begin(self, rule, *args, **options)
+        self._here = not rule.on_device
+
+    def switch(on):
+        monkeypatch.setattr(_fleet.Fleet, "_settle", settled if on else settle)
+        monkeypatch.setattr(_blocks.Blocks, "__init__", begun if on else begin)
+        monkeypatch.setattr(_blocks, "Captured", Played)
+
+    return switch
+
+
+GPU_RULES = [
+    *RULES,
+    Adam(0.02, 8),
+    SAM(0.1, 8, radius=0.1, ascent="independent"),
+    SGD(0.1, 8, probabilities=np.arange(60) + 1.0),
+    LabelNoise(0.1, 8, strength=0.3, classes=2),
+]
+
+
+@pytest.mark.parametrize("rule", GPU_RULES, ids=[*IDS, "Adam", "SAM", "drawn", "labels"])
+def test_what_is_written_for_a_gpu_trains_the_same_replicas(rule, gpus_ways, tmp_path):
+    """Numbers, escapes and who is left, to the rounding of sums; looked at within blocks too."""
+    found = []
+    for on in (False, True):
+        gpus_ways(on)
+        made = Played.made
+        crowd = Replicas(NET, X, Y, rule, start=START, replicas=30, seed=5)
+        places = [crowd.run(11).theta, crowd.run(100).theta]
+        assert (Played.made > made) == on
+        for every in (1, 7):
+            watched = Replicas(NET, X, Y, rule, start=START, replicas=30, seed=5)
+            width = 0.01 if isinstance(rule, GradientDescent) else 0.12
+            times = watched.escape(Box(START, width), max_iterations=150, every=every)
+            places += [torch.from_numpy(v) for v in (times.times, times.status, times.states)]
+        found.append(places)
+    assert 0 < (found[0][-2] == 1).sum()
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+
+
+def test_a_rule_that_asks_the_host_is_not_captured(gpus_ways, monkeypatch):
+    from ddt_utils import _blocks
+
+    plain = Replicas(NET, X, Y, RULES[0], start=START, replicas=3, seed=5).run(100)
+    gpus_ways(True)
+
+    def refuse(*args):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(_blocks, "Captured", refuse)
+    crowd = Replicas(NET, X, Y, RULES[0], start=START, replicas=3, seed=5).run(100)
+    torch.testing.assert_close(crowd.theta, plain.theta, rtol=1e-12, atol=1e-14)
