@@ -25,7 +25,7 @@ X, Y = RNG.normal(size=(45, 4)), RNG.integers(0, 3, 45)
 REAL = RNG.normal(size=45)
 NET = networks.fully_connected((4, 5, 3))
 LINE = networks.fully_connected((4, 6, 1), loss="squared")
-SEED, STEPS, BATCH = 23, 75, 7  # more than a block of iterations
+SEED, STEPS, BATCH = 23, 67, 7  # more than a block of iterations
 STARTS = {net.name: net.initial(3, seed=4).numpy() for net in (NET, LINE)}
 SHARES = RNG.uniform(0.1, 2, 45)
 
@@ -244,10 +244,9 @@ RATES = (0.05, 0.3, 0.11)
         lambda rate: SGD(rate, BATCH, momentum=0.6),
         lambda rate: Adam(rate, BATCH, weight_decay=0.2),
         lambda rate: SAM(rate, BATCH, radius=0.1, ascent="full"),
-        lambda rate: GradientDescent(rate),
         lambda rate: GaussianSGD(rate, np.linspace(0.1, 0.4, NET.size)),
     ],
-    ids="SGD Adam SAM GD Gaussian".split(),
+    ids="SGD Adam SAM Gaussian".split(),
 )
 def test_every_replica_may_have_a_learning_rate_of_its_own(make, tmp_path):
     crowd = trained(make(RATES))
@@ -347,9 +346,10 @@ def test_a_replica_that_diverges_is_named_with_its_iteration_and_leaves_the_rest
     rule = GradientDescent((0.1, 2.0, 0.3, 2.0))
     options = dict(start=[[0.5], [1.0], [0.2], [1 / 9]], seed=1)
     crowd = Replicas(bowl, np.zeros((2, 1)), np.zeros(2), rule, **options)
-    with pytest.warns(UserWarning, match=r"2 of 4 .*\(number 1 in iteration 13, 3 in iteration 15"):
+    with pytest.warns(UserWarning, match="2 of 4 replicas diverged") as said:
         crowd.run(200)
     assert crowd.diverged == {1: 13, 3: 15} and crowd.iteration == 200
+    assert "(number 1 in iteration 13, 3 in iteration 15)" in str(said[0].message)
     np.testing.assert_allclose(crowd.theta[[1, 3], 0].abs(), [3.0**13, 3.0**13], rtol=1e-12)
     np.testing.assert_allclose(crowd.theta[0, 0], 0.5 * 0.8**200, rtol=1e-10)
     np.testing.assert_allclose(crowd.theta[2, 0], 0.2 * 0.4**200, rtol=1e-10)
