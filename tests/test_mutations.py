@@ -594,6 +594,98 @@ MISTAKES = {
         "return 1 / self.learning_rate",
         "test_action.py::test_in_one_dimension_it_is_the_integral_of_the_root[True-3]",
     ),
+    "weights that grow by their decay": (
+        "updates.py",
+        "return slope + self.weight_decay * theta if self.weight_decay else slope",
+        "return slope - self.weight_decay * theta if self.weight_decay else slope",
+        "test_replica_optimisers.py::test_a_rule_is_torch_s_own_optimiser[descent]",
+        "test_replica_optimisers.py::test_the_length_of_weights_rests_where_decay_and_steps_of_length_eta_"
+        "balance",
+    ),
+    "SAM that goes down before it looks": (
+        "optimisers.py",
+        "gradient(theta + self.radius *",
+        "gradient(theta - self.radius *",
+        "test_replica_optimisers.py::test_sam_climbs_by_the_gradient_that_it_names[same-True]",
+        "test_replica_optimisers.py::test_sam_climbs_by_the_gradient_that_it_names[full-False]",
+    ),
+    "the two minibatches of SAM exchanged": (
+        "optimisers.py",
+        "{name: part[:, : self.batch_size] for name, part in draw.items()}",
+        "{name: part[:, -self.batch_size :] for name, part in draw.items()}",
+        "test_replica_optimisers.py::test_sam_climbs_by_the_gradient_that_it_names[independent-True]",
+    ),
+    "Adam corrected one iteration late": (
+        "optimisers.py",
+        "size = square / (1 - self.memory ** (iteration + 1))",
+        "size = square / (1 - self.memory ** (iteration + 2))",
+        "test_replica_optimisers.py::test_a_rule_is_torch_s_own_optimiser[Adam]",
+    ),
+    "Adam's decay without the learning rate": (
+        "optimisers.py",
+        "theta - rate * self.weight_decay * theta",
+        "theta - self.weight_decay * theta",
+        "test_replica_optimisers.py::test_a_rule_is_torch_s_own_optimiser[AdamW]",
+    ),
+    "flips of classes by the raw chance": (
+        "optimisers.py",
+        "(noise / self.strength * self.classes).floor()",
+        "(noise * self.classes).floor()",
+        "test_replica_optimisers.py::test_flipped_classes",
+        "test_replica_optimisers.py::test_a_blurred_class_is_each_of_the_others_as_often",
+    ),
+    "importance weights upside down": (
+        "_minibatches.py",
+        "table = weights / np.where(chances > 0, chances, 1)",
+        "table = weights * chances * len(chances) ** 2",
+        "test_replica_optimisers.py::test_weights_and_probabilities[importance]",
+        "test_replica_optimisers.py::"
+        "test_samples_come_as_often_as_they_should_and_gradients_are_right_on_average",
+    ),
+    "divergence dated one iteration early": (
+        "_fleet.py",
+        "seen.masked_fill(going[:, 0] & ~finite(theta), k + 1)",
+        "seen.masked_fill(going[:, 0] & ~finite(theta), k)",
+        "test_replica_optimisers.py::"
+        "test_a_replica_that_diverges_is_named_with_its_iteration_and_leaves_the_rest_alone",
+    ),
+    "a GPU that moves those who have escaped": (
+        "_fleet.py",
+        "        if rest:\n",
+        "        if rest and False:\n",
+        "test_replicas.py::test_what_is_written_for_a_gpu_trains_the_same_replicas[SGD]",
+    ),
+    "nine rounds of Philox": (
+        "_philox.py",
+        "_ROUNDS = 10",
+        "_ROUNDS = 9",
+        "test_philox.py::test_words_are_those_of_numpy_s_philox[cpu]",
+    ),
+    "a carry lost in the upper word": (
+        "_philox.py",
+        "other = below * high + (middle & _LOW)",
+        "other = below * high",
+        "test_philox.py::test_words_are_those_of_numpy_s_philox[cpu]",
+    ),
+    "whole numbers without refusals": (
+        "_philox.py",
+        "taken = (product & _LOW) >= (2**32 - high) % high",
+        "taken = (product & _LOW) >= 0",
+        "test_philox.py::test_whole_numbers_are_numpy_s[3000000001-cpu]",
+    ),
+    "a ziggurat without edges": (
+        "_philox.py",
+        "taken[at] = (layer == 0) | under",
+        "taken[at] = True",
+        "test_philox.py::test_normal_numbers_are_numpy_s_ziggurat[cpu]",
+        "test_philox.py::test_normal_numbers_are_normal",
+    ),
+    "times in the learning rate of another replica": (
+        "replicas.py",
+        "rate = np.asarray(self.rule.learning_rate, dtype=float)",
+        "rate = np.asarray(self.rule.learning_rate, dtype=float)[..., ::-1]",
+        "test_replica_optimisers.py::test_times_count_each_replica_s_own_learning_rate",
+    ),
 }
 
 WITNESS = """
