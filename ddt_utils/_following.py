@@ -11,7 +11,7 @@ _LEVEL = 1e-9  # of the largest eigenvalue, per unit of θ: a smaller slope is n
 _FLAT = 1e-6  # of the largest: a smaller eigenvalue is zero
 _SOFT = 1e-3  # of the largest: a step divides by no less
 _NUDGE = 0.01  # from a saddle to either side, in units of θ
-_ROUNDS, _STEPS = 2000, 10  # of a descent: looks at the Hessian, and steps between two of them
+_ROUNDS = 1000  # of a descent: looks at the Hessian
 _NEAR, _NEARER = 0.1, 0.005  # Newton's method takes over where its step is shorter; of kept paths
 ENTRIES = 2**22  # of Hessians at once
 
@@ -104,7 +104,7 @@ def descents(at, starts, keep=False):
     place, moving = torch.tensor(starts), torch.arange(len(starts))
     found: list[CriticalPoint | None] = [None] * len(starts)
     tracks = [[one[None].copy()] for one in starts] if keep else []
-    near, share = (_NEARER, 0.2) if keep else (_NEAR, 0.5)
+    near, share, steps = (_NEARER, 0.2, 10) if keep else (_NEAR, 0.5, 25)
     for _ in range(_ROUNDS):
         bend, slope = at.bends(place[moving]), at.slopes(place[moving])
         fine = torch.isfinite(bend).all(2).all(1)
@@ -127,7 +127,7 @@ def descents(at, starts, keep=False):
         if not len(moving):
             break
         here = place[moving]
-        for _ in range(_STEPS):
+        for _ in range(steps):
             here = here - rate * at.slopes(here)
             for k, one in zip(moving.tolist(), here.numpy(), strict=True) if keep else ():
                 tracks[k].append(one[None].copy())

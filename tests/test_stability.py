@@ -77,7 +77,12 @@ def test_rows_make_the_curvature_of_the_outputs():
 def test_a_batch_of_two_at_its_edge_by_listing_all_batches():
     """The learning rate for which B* is two: over all 25 batches of two the moment is kept."""
     rows = np.random.default_rng(4).standard_normal((5, 1, 3))
-    rate = brentq(lambda r: smallest_batch(rows, learning_rate=r, tolerance=1e-10) - 2, 0.05, 0.8)
+    edge = 2 / np.linalg.eigvalsh(rows[:, 0].T @ rows[:, 0] / 5)[-1]
+
+    def beyond(rate):
+        return smallest_batch(rows, learning_rate=rate, tolerance=1e-10) - 2
+
+    rate = brentq(beyond, 0.01 * edge, 0.99 * edge)
     h = np.einsum("mki,mkj->mij", rows, rows)
     turns = [np.eye(3) - rate * (one + other) / 2 for one in h for other in h]
     moment = sum(np.kron(turn, turn) for turn in turns) / 25
