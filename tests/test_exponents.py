@@ -48,7 +48,7 @@ def test_on_a_line_every_exponent_is_an_integral(way):
     line = quad(lambda w: -2 * slopes(w).mean() / noise(w), 0, a)[0] * BATCH / RATE
     assert got.diffusion.value == pytest.approx(line, rel=1e-4)
     assert abs(got.diffusion.value - line) < got.diffusion.error + 1e-6 * line
-    assert got.lowest_path == pytest.approx(line, rel=2e-3)
+    assert got.lowest_path == pytest.approx(line, rel=4e-3)
 
     def tilt(w):
         def excess(q):
