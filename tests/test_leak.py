@@ -70,12 +70,12 @@ def test_a_level_with_even_noise_is_an_ornstein_uhlenbeck_radius():
 
 @pytest.mark.parametrize("kind", ["box", "level"])
 def test_the_law_is_near_the_walkers(kind):
-    valley = Valley(H, C / 8, 0.3)
+    valley = Valley(H, C / 8, 0.05)
     if kind == "box":
-        way = Box((0, 0, 0), np.sqrt(9 * np.diag(valley.spread)) * [1, 1.02, 1.04])
+        way = Box((0, 0, 0), np.sqrt(12 * np.diag(valley.spread)) * [1, 1.02, 1.04])
     else:
-        way = LevelSet(4.5 * np.linalg.eigvals(valley.spread @ H).real.max())
-    assert valley.exponent(way) == pytest.approx(4.5)
+        way = LevelSet(6.0 * np.linalg.eigvals(valley.spread @ H).real.max())
+    assert valley.exponent(way) == pytest.approx(6.0)
     run = valley.simulated(way, walkers=4000, seed=3)
     assert run.escaped == 4000
     assert valley.mean_time(way) == pytest.approx(run.mean, rel=0.2)
