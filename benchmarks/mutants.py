@@ -42,7 +42,7 @@ ROOMS = {  # room: its files, the tests that should notice
     "modules": (("modules", "_module", "_probe"), ("modules",)),
     "replicas": (
         ("replicas", "updates", "optimisers", "_fleet", "_blocks", "_minibatches"),
-        ("replicas", "optimisers"),
+        ("replicas", "replica_optimisers"),
     ),
     "streams": (("streams", "_philox"), ("streams", "philox")),
     "curvature": (("curvature",), ("curvature",)),

@@ -190,7 +190,7 @@ class Valley:
         from ddt_utils import simulate
 
         way, n = self._checked(exit), len(self.hessian)
-        places_ = sp.symbols(f"u1:{n + 1}")
+        places_ = sp.symbols(f"u1:{n + 1}", real=True)
         at = sp.Matrix(places_)
         wide = 5 * max(np.sqrt(np.diag(self.spread)).max(), 1e-3)
         if isinstance(way, Box):

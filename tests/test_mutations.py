@@ -686,6 +686,84 @@ MISTAKES = {
         "rate = np.asarray(self.rule.learning_rate, dtype=float)[..., ::-1]",
         "test_replica_optimisers.py::test_times_count_each_replica_s_own_learning_rate",
     ),
+    "a saddle sought downhill": (
+        "_following.py",
+        "part[:, :index] *= -1",
+        "part[:, :index] *= 1",
+        "test_passes.py::test_a_symmetry_finds_the_images_of_an_exit",
+    ),
+    "the escape direction towards the minimum": (
+        "passes.py",
+        "e * np.sign(e @ (self.down[1] - self.up[-2]))",
+        "e * np.sign(e @ (self.up[-2] - self.down[1]))",
+        "test_passes.py::test_the_halves_of_a_path_run_up_and_down_and_are_even",
+    ),
+    "half of a theorem's exponent": (
+        "exponents.py",
+        "climb = 2 * scale * way.barrier",
+        "climb = scale * way.barrier",
+        "test_exponents.py::test_noise_in_several_directions_is_that_along_e",
+    ),
+    "a floor of noise counted twice": (
+        "exponents.py",
+        "self.floor * np.sum(q**2, axis=1) / 2",
+        "self.floor * np.sum(q**2, axis=1)",
+        "test_exponents.py::test_a_floor_alone_is_white_noise",
+    ),
+    "the drift of the mean left in the scatter of curvatures": (
+        "stability.py",
+        "(lifted - lam[:, None] * S * lam)",
+        "lifted",
+        "test_stability.py::test_one_direction_in_closed_form",
+    ),
+    "the batch that a finite population allows, uncorrected": (
+        "stability.py",
+        "m * size / (m - 1 + size)",
+        "m * size / (m + size)",
+        "test_stability.py::test_without_replacement_the_scatter_of_a_batch_is_smaller",
+    ),
+    "eta for eta squared in the crowd at rest": (
+        "leak.py",
+        "self.learning_rate**2 * self.covariance)",
+        "self.learning_rate * self.covariance)",
+        "test_leak.py::test_a_level_with_even_noise_is_an_ornstein_uhlenbeck_radius",
+    ),
+    "a wall moved inwards by the overshoot": (
+        "leak.py",
+        "np.array(way.half_width) + kick",
+        "np.array(way.half_width) - kick",
+        "test_leak.py::test_a_box_on_a_line_is_that_of_the_exact_chain",
+    ),
+    "the null model's time and that of minibatches exchanged": (
+        "leak.py",
+        "dial * (self.fixed - ends)",
+        "dial * (ends - self.fixed)",
+        "test_leak.py::test_the_tilt_of_a_level_is_an_integral_of_roots",
+    ),
+    "a pull of eta/2B instead of eta/4B": (
+        "flattening.py",
+        "ratio / 4 * level(loss.detach())",
+        "ratio / 2 * level(loss.detach())",
+        "test_flattening.py::test_the_flow_is_that_of_an_ode_solver[0.7-0.7]",
+    ),
+    "a cloud that pulls with all of its trace": (
+        "flattening.py",
+        "(bend * cloud).sum() / 2, bend",
+        "(bend * cloud).sum(), bend",
+        "test_flattening.py::test_the_cloud_pulls_with_half_of_the_trace",
+    ),
+    "a relative sharpness with weights that are not squared": (
+        "flatness.py",
+        "float(place**2 @ diagonal)",
+        "float(abs(place) @ diagonal)",
+        "test_flatness.py::test_the_measures_are_what_their_names_say",
+    ),
+    "the weights out of a unit scaled like those into it": (
+        "flatness.py",
+        '[f"weight{layer + 1}"][unit] = -1',
+        '[f"weight{layer + 1}"][unit] = 1',
+        "test_flatness.py::test_copies_compute_the_same_and_share_three_measures[widths0-2]",
+    ),
 }
 
 WITNESS = """
