@@ -1120,6 +1120,37 @@ SLIPS = {
         ("takeuchi = (H_.inv() * S_).trace() / m_", "takeuchi = (S_.inv() * H_).trace() / m_"),
         ("half = (g_.T * H_.inv() * g_)[0] / 2", "half = (g_.T * H_.inv() * g_)[0]"),
     ],
+    "beyond/one-regression": [
+        ("tilt = 2 * at / sigma**2", "tilt = at / sigma**2"),  # p for p/2
+        ("goes = -X * (X.dot(at) - unlucky)", "goes = X * (X.dot(at) - unlucky)"),
+        ("W = at.dot(at) / sigma**2", "W = at.dot(at) / (2 * sigma**2)"),
+        ("(m - 1) * h**2 * delta**2) / B", "m * h**2 * delta**2) / B"),
+        ("(2 * loss * h / B, sp.log(c))", "(loss * h / B, sp.log(c))"),
+        (
+            "sp.log(1 + (m - 1) * (c - 1)) / (m - 1))):",
+            "sp.log(1 + m * (c - 1)) / m)):",
+        ),
+        (  # κ for κ + ½, and its neighbours
+            "for alpha, power in ((0, kappa + half), (half, kappa),",
+            "for alpha, power in ((0, kappa - half), (half, kappa),",
+        ),
+        ("(1, kappa - half)):", "(1, kappa + half)):"),
+        ("inside = 1 + 2 * q * delta - sigma", "inside = 1 + q * delta - sigma"),
+        (
+            "q_max = (delta + sp.sqrt(sigma**2 + delta**2)) / sigma**2",
+            "q_max = (-delta + sp.sqrt(sigma**2 + delta**2)) / sigma**2",
+        ),
+        (
+            "S_a = sp.cosh(2 * a) + sp.sinh(2 * a) / 2",
+            "S_a = sp.cosh(2 * a) - sp.sinh(2 * a) / 2",
+        ),
+        ("best = sp.exp(a) * sp.cosh(2 * a)", "best = sp.exp(a) * sp.cosh(a)"),
+        ("L_perp = L - dL**2 / (2 * size2)", "L_perp = L + dL**2 / (2 * size2)"),
+        ("root - G / (A * F)", "root - 2 * G / (A * F)"),
+        ("diffusion - G / (A * (F + G**2 / A))", "diffusion - G / (A * (F - G**2 / A))"),
+        ("eta**2 * size / 3", "eta**2 * size"),
+        ("kick = rate * np.sqrt(mass)", "kick = rate * mass"),
+    ],
 }
 
 

@@ -390,6 +390,17 @@ def your_own_network():
     return elements
 
 
+def one_regression():
+    """A level line, three curves that leave it downwards, and points that rise to the upper two."""
+    elements = [path([(12, 20), (148, 20)], colour("ink"), 2.2)]
+    for reach, shade, dash in ((104, "ink", ""), (52, "muted", "5 4"), (26, "muted", "1 5")):
+        fall = [(12 + t, 20 + 58 * (t / (t + reach)) ** 3) for t in range(0, 137, 2)]
+        elements.append(path(fall, colour(shade), 2, dash=dash))
+    for x, y in ((30, 20), (58, 22), (86, 26), (114, 32), (140, 38)):
+        elements += [dot(x, y + 9, 2.2, colour("faint")), dot(x, y, 3.2, colour("sgd"))]
+    return elements
+
+
 #: The chapters in the order of the book; a function's name is the page's.
 CHAPTERS = (
     sgd_to_diffusion,
@@ -414,6 +425,7 @@ CHAPTERS = (
     which_minima,
     flatness_and_generalisation,
     your_own_network,
+    one_regression,
     how_it_works,
     scaling_up,
 )
