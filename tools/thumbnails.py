@@ -401,6 +401,28 @@ def one_regression():
     return elements
 
 
+def steps():
+    """A parabola in which the steps cross the bottom, each time a little higher."""
+    bowl = [(80 + t, 76 - 0.0125 * t * t) for t in range(-70, 71, 2)]
+    heights = (12, -20, 33, -52)
+    hops = [(80 + t, 76 - 0.0125 * t * t) for t in heights]
+    return [
+        path(bowl, colour("flat"), 2.6),
+        path(hops, colour("sgd"), 1.8),
+        *(dot(x, y, 3.4, colour("sgd")) for x, y in hops),
+    ]
+
+
+def cousins():
+    """Rows of points on lines of slope one, two and none."""
+    elements = []
+    for slope, shade in ((0.0, "flat"), (0.28, "sgd"), (0.56, "sharp")):
+        points = [(22 + 16 * i, 78 - 10 - slope * 16 * i) for i in range(8)]
+        elements.append(path(points, colour("muted"), 1.2))
+        elements += [dot(x, y, 3.2, colour(shade)) for x, y in points]
+    return elements
+
+
 #: The chapters in the order of the book; a function's name is the page's.
 CHAPTERS = (
     sgd_to_diffusion,
@@ -426,6 +448,8 @@ CHAPTERS = (
     flatness_and_generalisation,
     your_own_network,
     one_regression,
+    steps,
+    cousins,
     how_it_works,
     scaling_up,
 )
