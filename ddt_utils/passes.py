@@ -40,7 +40,8 @@ class Pass:
         >>> from ddt_utils.critical import CriticalPoint
         >>> a, b, c = (CriticalPoint(np.array([s]), v, np.array([[h]])) for s, v, h
         ...            in ((-1.0, 0.0, 2.0), (0.0, 0.25, -1.0), (1.0, 0.0, 2.0)))
-        >>> way = Pass(a, b, c, np.array([[-1.0], [0.0]]), np.array([[0.0], [1.0]]))
+        >>> path = np.array([[-1.0], [0.0], [1.0]])
+        >>> way = Pass(a, b, c, path[:2], path[1:])
         >>> way.barrier, way.direction
         (0.25, array([1.]))
     """

@@ -375,7 +375,7 @@ MISTAKES = {
         "test_leak.py::test_a_box_on_a_line_is_that_of_the_exact_chain",
     ),
     "the null model's time and that of minibatches exchanged": (
-        "leak.py",
+        "_level.py",
         "dial * (self.fixed - ends)",
         "dial * (ends - self.fixed)",
         "test_leak.py::test_the_tilt_of_a_level_is_an_integral_of_roots",
