@@ -111,8 +111,6 @@ def dense(process, points, costs, links):
     Returns:
         Shares of the length, shape (links + 1,); None, for even ones, if little of it is free.
     """
-    from scipy.interpolate import PchipInterpolator
-
     paid = np.maximum(costs, 0)
     if np.mean(paid < _FREE * paid.mean()) < _LITTLE:
         return None
@@ -120,7 +118,7 @@ def dense(process, points, costs, links):
     length = np.linalg.norm(np.linalg.solve(process.width(points), steps.T), axis=0)
     parts = length, length / length.sum() + paid / paid.sum()
     arc, due = (np.concatenate([[0], np.cumsum(part)]) / part.sum() for part in parts)
-    return PchipInterpolator(due, arc)(np.linspace(0, 1, links + 1))
+    return np.interp(np.linspace(0, 1, links + 1), due, arc)
 
 
 def spaced(points, links, shares=None):

@@ -704,11 +704,11 @@ MISTAKES = {
         "climb = scale * way.barrier",
         "test_exponents.py::test_noise_in_several_directions_is_that_along_e",
     ),
-    "a floor of noise counted twice": (
+    "half of the integral along a path": (
         "exponents.py",
-        "self.floor * np.sum(q**2, axis=1) / 2",
-        "self.floor * np.sum(q**2, axis=1)",
-        "test_exponents.py::test_a_floor_alone_is_white_noise",
+        "2 * process.scale * np.sum(climb",
+        "process.scale * np.sum(climb",
+        "test_exponents.py::test_on_a_line_every_exponent_is_an_integral",
     ),
     "the drift of the mean left in the scatter of curvatures": (
         "stability.py",
@@ -735,7 +735,7 @@ MISTAKES = {
         "test_leak.py::test_a_box_on_a_line_is_that_of_the_exact_chain",
     ),
     "the null model's time and that of minibatches exchanged": (
-        "leak.py",
+        "_level.py",
         "dial * (self.fixed - ends)",
         "dial * (ends - self.fixed)",
         "test_leak.py::test_the_tilt_of_a_level_is_an_integral_of_roots",
