@@ -423,6 +423,19 @@ def cousins():
     return elements
 
 
+def no_barrier():
+    """A level floor that a walker slides along, from where it is narrow to where it is wide."""
+    upper = [(14 + t, 40 - 0.19 * t) for t in range(0, 133, 4)]
+    lower = [(14 + t, 50 + 0.19 * t) for t in range(0, 133, 4)]
+    walkers = [dot(24 + 26 * i, 45 + (3, -4, 5, -3, 2)[i], 4, colour("sgd")) for i in range(5)]
+    return [
+        path(upper, colour("sharp"), 2.6),
+        path(lower, colour("flat"), 2.6),
+        path([(24, 45), (128, 45)], colour("muted"), 1.2, dash="2 5"),
+        *walkers,
+    ]
+
+
 #: The chapters in the order of the book; a function's name is the page's.
 CHAPTERS = (
     sgd_to_diffusion,
@@ -449,6 +462,7 @@ CHAPTERS = (
     your_own_network,
     one_regression,
     steps,
+    no_barrier,
     cousins,
     how_it_works,
     scaling_up,
