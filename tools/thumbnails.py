@@ -436,6 +436,41 @@ def no_barrier():
     ]
 
 
+def jumps_and_memory():
+    """A walker that creeps, and leaps once far to the side."""
+    draw, y, points = random.Random(4), 60.0, []
+    for i in range(60):
+        y += draw.gauss(0, 2) - 0.2 * (y - 60)
+        points.append((14 + 1.5 * i, y))
+    after = [(x + 95, y0 - 38) for x, y0 in points[:28]]
+    return [
+        path(points, colour("sgd"), 1.8),
+        path([points[-1], after[0]], colour("sharp"), 2.4),
+        path(after, colour("sgd"), 1.8),
+    ]
+
+
+def other_drives():
+    """A double well, and the same one smoothed to a shallow wave."""
+    sharp = well(14, 146, 76, 30)
+    smooth = [(x, 62 - 5 * math.cos(4 * math.pi * (x - 14) / 132)) for x, _ in sharp]
+    return [
+        path(sharp, colour("flat"), 2.6),
+        path(smooth, colour("ink"), 2, dash="2 5"),
+        dot(80, 61, 5, colour("sgd")),
+    ]
+
+
+def what_flatness_is_good_for():
+    """Four copies of one function, from narrow to wide, and the same step away from each bottom."""
+    elements = []
+    for i, (wide, shade) in enumerate(zip((5, 9, 14, 18), ("sharp", "sharp", "flat", "flat"))):
+        centre = 24 + 37 * i
+        bowl = [(centre + wide * t / 10, 76 - 0.5 * t * t) for t in range(-10, 11)]
+        elements += [path(bowl, colour(shade), 2.4), dot(centre, 71, 3.4, colour("sgd"))]
+    return elements
+
+
 #: The chapters in the order of the book; a function's name is the page's.
 CHAPTERS = (
     sgd_to_diffusion,
@@ -461,8 +496,11 @@ CHAPTERS = (
     flatness_and_generalisation,
     your_own_network,
     one_regression,
+    jumps_and_memory,
     steps,
     no_barrier,
+    other_drives,
+    what_flatness_is_good_for,
     cousins,
     how_it_works,
     scaling_up,
