@@ -464,7 +464,9 @@ def other_drives():
 def what_flatness_is_good_for():
     """Four copies of one function, from narrow to wide, and the same step away from each bottom."""
     elements = []
-    for i, (wide, shade) in enumerate(zip((5, 9, 14, 18), ("sharp", "sharp", "flat", "flat"))):
+    for i, (wide, shade) in enumerate(
+        zip((5, 9, 14, 18), ("sharp", "sharp", "flat", "flat"), strict=False)
+    ):
         centre = 24 + 37 * i
         bowl = [(centre + wide * t / 10, 76 - 0.5 * t * t) for t in range(-10, 11)]
         elements += [path(bowl, colour(shade), 2.4), dot(centre, 71, 3.4, colour("sgd"))]
