@@ -1120,6 +1120,7 @@ SLIPS = {
         ("takeuchi = (H_.inv() * S_).trace() / m_", "takeuchi = (S_.inv() * H_).trace() / m_"),
         ("half = (g_.T * H_.inv() * g_)[0] / 2", "half = (g_.T * H_.inv() * g_)[0]"),
     ],
+<<<<<<< HEAD
     "beyond/one-regression": [
         ("tilt = 2 * at / sigma**2", "tilt = at / sigma**2"),  # p for p/2
         ("goes = -X * (X.dot(at) - unlucky)", "goes = X * (X.dot(at) - unlucky)"),
@@ -1150,6 +1151,24 @@ SLIPS = {
         ("diffusion - G / (A * (F + G**2 / A))", "diffusion - G / (A * (F - G**2 / A))"),
         ("eta**2 * size / 3", "eta**2 * size"),
         ("kick = rate * np.sqrt(mass)", "kick = rate * mass"),
+=======
+    "beyond/jumps-and-memory": [
+        (
+            "c = sp.gamma(1 + al) * sp.sin(sp.pi * al / 2)",
+            "c = sp.gamma(al) * sp.sin(sp.pi * al / 2)",
+        ),
+        ("exit_time = al * w**al / (2 * c * eps**al)", "exit_time = al * w**al / (c * eps**al)"),
+        ("** (-1 - h / (eta * sh))", "** (-1 - 2 * h / (eta * sh))"),
+        (
+            "square = 1 - 2 * eta + eta**2 * (1 + 2 / B)",
+            "square = 1 - 2 * eta + eta**2 * (1 + 1 / B)",
+        ),
+        ("apart = a**m / (1 - a**2)", "apart = 2 * a**m / (1 - a**2)"),
+        ("sp.gamma(2 * hur) * h ** (-2 * hur)", "sp.gamma(2 * hur) * h ** (2 * hur - 2)"),
+        ("law = 1 - 2 / z + 2 / z**2", "law = 1 - 2 / z + 1 / z**2"),
+        ("(T - t) * (1 - memory), (t, 0, T))", "T * (1 - memory), (t, 0, T))"),
+        ("/ 2 * S_ - curve**2 * S_)", "/ 2 * S_ + curve**2 * S_)"),
+>>>>>>> jumps
     ],
 }
 
