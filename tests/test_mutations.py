@@ -1120,7 +1120,6 @@ SLIPS = {
         ("takeuchi = (H_.inv() * S_).trace() / m_", "takeuchi = (S_.inv() * H_).trace() / m_"),
         ("half = (g_.T * H_.inv() * g_)[0] / 2", "half = (g_.T * H_.inv() * g_)[0]"),
     ],
-<<<<<<< HEAD
     "beyond/one-regression": [
         ("tilt = 2 * at / sigma**2", "tilt = at / sigma**2"),  # p for p/2
         ("goes = -X * (X.dot(at) - unlucky)", "goes = X * (X.dot(at) - unlucky)"),
@@ -1151,7 +1150,7 @@ SLIPS = {
         ("diffusion - G / (A * (F + G**2 / A))", "diffusion - G / (A * (F - G**2 / A))"),
         ("eta**2 * size / 3", "eta**2 * size"),
         ("kick = rate * np.sqrt(mass)", "kick = rate * mass"),
-=======
+    ],
     "beyond/jumps-and-memory": [
         (
             "c = sp.gamma(1 + al) * sp.sin(sp.pi * al / 2)",
@@ -1168,7 +1167,6 @@ SLIPS = {
         ("law = 1 - 2 / z + 2 / z**2", "law = 1 - 2 / z + 1 / z**2"),
         ("(T - t) * (1 - memory), (t, 0, T))", "T * (1 - memory), (t, 0, T))"),
         ("/ 2 * S_ - curve**2 * S_)", "/ 2 * S_ + curve**2 * S_)"),
->>>>>>> jumps
     ],
 }
 
