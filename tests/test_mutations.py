@@ -1151,6 +1151,23 @@ SLIPS = {
         ("eta**2 * size / 3", "eta**2 * size"),
         ("kick = rate * np.sqrt(mass)", "kick = rate * mass"),
     ],
+    "beyond/jumps-and-memory": [
+        (
+            "c = sp.gamma(1 + al) * sp.sin(sp.pi * al / 2)",
+            "c = sp.gamma(al) * sp.sin(sp.pi * al / 2)",
+        ),
+        ("exit_time = al * w**al / (2 * c * eps**al)", "exit_time = al * w**al / (c * eps**al)"),
+        ("** (-1 - h / (eta * sh))", "** (-1 - 2 * h / (eta * sh))"),
+        (
+            "square = 1 - 2 * eta + eta**2 * (1 + 2 / B)",
+            "square = 1 - 2 * eta + eta**2 * (1 + 1 / B)",
+        ),
+        ("apart = a**m / (1 - a**2)", "apart = 2 * a**m / (1 - a**2)"),
+        ("sp.gamma(2 * hur) * h ** (-2 * hur)", "sp.gamma(2 * hur) * h ** (2 * hur - 2)"),
+        ("law = 1 - 2 / z + 2 / z**2", "law = 1 - 2 / z + 1 / z**2"),
+        ("(T - t) * (1 - memory), (t, 0, T))", "T * (1 - memory), (t, 0, T))"),
+        ("/ 2 * S_ - curve**2 * S_)", "/ 2 * S_ + curve**2 * S_)"),
+    ],
 }
 
 
