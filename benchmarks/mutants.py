@@ -40,7 +40,11 @@ ROOMS = {  # room: its files, the tests that should notice
     "paths": (("critical", "paths", "_search"), ("critical", "paths")),
     "networks": (("networks", "model", "_layers", "losses"), ("networks", "modules")),
     "modules": (("modules", "_module", "_probe"), ("modules",)),
-    "replicas": (("replicas", "updates"), ("replicas",)),
+    "replicas": (
+        ("replicas", "updates", "optimisers", "_fleet", "_blocks", "_minibatches"),
+        ("replicas", "replica_optimisers"),
+    ),
+    "streams": (("streams", "_philox"), ("streams", "philox")),
     "curvature": (("curvature",), ("curvature",)),
     "spectrum": (("spectrum",), ("spectrum",)),
     "rules": (("simulate/rules", "simulate/writer"), ("rules", "program", "stationary")),

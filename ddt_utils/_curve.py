@@ -16,6 +16,10 @@ import numpy as np
 
 _ROUNDS = 30  # of moving the curve across itself and spacing its points evenly
 _NEWTON = 100
+_FREE, _LITTLE = (
+    0.02,
+    0.2,
+)  # a link is free that costs less than this share of the mean; and few are
 
 
 def cheapest(process, knots, links, shares=None):
@@ -100,22 +104,21 @@ def dense(process, points, costs, links):
 
     Args:
         process: as for :func:`cheapest`.
-        points: of a curve, shape (m + 1, n).
+        points: of a curve, evenly spaced, shape (m + 1, n).
         costs: of its links, shape (m,).
         links: how many it is to have.
 
     Returns:
-        Shares of the length, shape (links + 1,).
+        Shares of the length, shape (links + 1,); None, for even ones, if little of it is free.
     """
-    from scipy.interpolate import PchipInterpolator
-
-    length = np.linalg.norm(
-        np.linalg.solve(process.width(points), np.diff(points, axis=0).T), axis=0
-    )
     paid = np.maximum(costs, 0)
-    every = length / length.sum() + paid / max(paid.sum(), 1e-300)
-    arc, due = (np.concatenate([[0], np.cumsum(part)]) for part in (length, every))
-    return PchipInterpolator(due / due[-1], arc / arc[-1])(np.linspace(0, 1, links + 1))
+    if np.mean(paid < _FREE * paid.mean()) < _LITTLE:
+        return None
+    steps = np.diff(points, axis=0)
+    length = np.linalg.norm(np.linalg.solve(process.width(points), steps.T), axis=0)
+    parts = length, length / length.sum() + paid / paid.sum()
+    arc, due = (np.concatenate([[0], np.cumsum(part)]) / part.sum() for part in parts)
+    return np.interp(np.linspace(0, 1, links + 1), due, arc)
 
 
 def spaced(points, links, shares=None):

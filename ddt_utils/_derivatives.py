@@ -130,9 +130,7 @@ def derivatives(model, x, y) -> Derivatives:
     """
     import torch
 
-    x = _checks.array("x", x, remedy="leave such samples out")
-    if x.ndim < 2 or not x.size:
-        raise ValueError(f"x must have shape (m, ...) and not be empty, got shape {x.shape}")
+    x = model.inputs(x)
     return Derivatives(model, torch.tensor(x), torch.as_tensor(model.targets(y, len(x))))
 
 

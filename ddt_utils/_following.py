@@ -11,8 +11,8 @@ _LEVEL = 1e-9  # of the largest eigenvalue, per unit of θ: a smaller slope is n
 _FLAT = 1e-6  # of the largest: a smaller eigenvalue is zero
 _SOFT = 1e-3  # of the largest: a step divides by no less
 _NUDGE = 0.01  # from a saddle to either side, in units of θ
-_ROUNDS, _STEPS = 400, 50  # of a descent: looks at the Hessian, and steps between two of them
-_NEAR = 0.1  # Newton's method takes over from a descent where its step is shorter, in units of θ
+_ROUNDS = 1000  # of a descent: looks at the Hessian
+_NEAR, _NEARER = 0.1, 0.005  # Newton's method takes over where its step is shorter; of kept paths
 ENTRIES = 2**22  # of Hessians at once
 
 
@@ -104,6 +104,7 @@ def descents(at, starts, keep=False):
     place, moving = torch.tensor(starts), torch.arange(len(starts))
     found: list[CriticalPoint | None] = [None] * len(starts)
     tracks = [[one[None].copy()] for one in starts] if keep else []
+    near, share, steps = (_NEARER, 0.2, 10) if keep else (_NEAR, 0.5, 25)
     for _ in range(_ROUNDS):
         bend, slope = at.bends(place[moving]), at.slopes(place[moving])
         fine = torch.isfinite(bend).all(2).all(1)
@@ -112,19 +113,21 @@ def descents(at, starts, keep=False):
             break
         values, frame = torch.linalg.eigh(bend)
         step = (frame.mT @ slope[..., None])[..., 0] / values
-        ready = (values[:, 0] > 0) & (step.norm(dim=1) < _NEAR)
+        ready = (values[:, 0] > 0) & (step.norm(dim=1) < near)
         done = torch.zeros(len(moving), dtype=bool)
         if ready.any():
-            ends = newton(at, place[moving[ready]], 0, 30, _NEAR)
+            ends = newton(at, place[moving[ready]], 0, 30, near)
             for k, end in zip(torch.nonzero(ready)[:, 0].tolist(), ends, strict=True):
                 start = place[moving[k]].numpy()
-                if end is not None and np.linalg.norm(end.location - start) < 2 * _NEAR:
+                if end is not None and np.linalg.norm(end.location - start) < 2 * near:
                     found[int(moving[k])], done[k] = end, True
-        moving, rate = moving[~done], 0.5 / values.abs().amax(1)[~done][:, None]
+        top = values.abs().amax(1)
+        done |= slope.norm(dim=1) < _LEVEL * top  # at rest, and no minimum that stands alone
+        moving, rate = moving[~done], share / top[~done][:, None]
         if not len(moving):
             break
         here = place[moving]
-        for _ in range(_STEPS):
+        for _ in range(steps):
             here = here - rate * at.slopes(here)
             for k, one in zip(moving.tolist(), here.numpy(), strict=True) if keep else ():
                 tracks[k].append(one[None].copy())

@@ -115,13 +115,19 @@ def _smooth(forward, blocks, x):
     def value(blocks):
         return (weights * forward.once(blocks, x)).sum()
 
+    def at(t, blocks):
+        return {name: part + t * moves[name] for name, part in blocks.items()}
+
     def along(t, blocks):
-        here = {name: part + t * moves[name] for name, part in blocks.items()}
-        return jvp(grad(value), (here,), (moves,))
+        return jvp(grad(value), (at(t, blocks),), (moves,))
 
     with torch.enable_grad(), derivatives():
-        places = torch.linspace(0, 1, _PLACES, dtype=torch.float64)
-        slopes, _ = vmap(along, (0, None))(places, blocks)
+        ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
+        slopes, _ = vmap(along, (0, None))(ends, blocks)
+        still = {name for name, slope in slopes.items() if not bool(slope.any())}
+        for k in range(1, _PLACES if still else 0):
+            found = grad(value)(at(k / _PLACES, blocks))
+            still = {name for name in still if not bool(found[name].any())}
         own = {k: p.clone().requires_grad_() for k, p in blocks.items()}
         result = value(own)
         if not result.requires_grad:
@@ -131,7 +137,7 @@ def _smooth(forward, blocks, x):
             )
         reached = torch.autograd.grad(result, list(own.values()), allow_unused=True)
     for (name, part), slope in zip(blocks.items(), reached, strict=True):
-        if bool(slopes[name].any()):
+        if name not in still:
             continue
         with torch.no_grad():
             moved = forward.once(blocks | {name: part + moves[name]}, x)

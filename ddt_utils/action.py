@@ -66,11 +66,11 @@ class LeastAction:
     Args:
         value: S, with :math:`\ln\tau\approx S`. The curve is a local minimum, so S is an upper
             bound of the quasi-potential: other curves may be cheaper still.
-        error: the numerical error of S: four times the last change of an extrapolation from three
-            chains (:func:`ddt_utils.limits.extrapolate`), and what the spacing of their points
-            still changed.
-        points: the finest chain, closer where the cost is paid, shape (links + 1, n). Of a jump
-            evenly spaced in units of the noise, and the last two are where it starts and lands.
+        error: the numerical error of S, from three chains (:func:`ddt_utils.limits.extrapolate`),
+            and what the spacing of their points still changed.
+        points: the finest chain, evenly spaced in units of the noise, but closer where the cost is
+            paid if a good part of the way is free; shape (links + 1, n). Of a jump the last two are
+            where it starts and lands.
         costs: the price of each link, which add up to S but for the error, shape (links,).
         momenta: p on each link, shape (links, n).
         hamiltonian: H(θ, p) at the inner points with the mean p of both links, in units of 1/t;
@@ -135,13 +135,15 @@ def least_action(process, start, end, *, through=None, links: int = 32) -> Least
     """
     start, end = _ends(process, start, end)
     links = _checks.whole("links", links, least=4, remedy="a curve needs a shape")
-    points, costs, *_ = _curve.cheapest(process, _guess(start, end, through), links)
-    shares, chains = _curve.dense(process, points, costs, 4 * links), []
-    for fine in (4, 2, 1):
-        points, costs, momenta, _, unrest = _curve.cheapest(
-            process, points, 4 * links // fine, shares[::fine]
-        )
-        chains.append((points, costs, momenta, unrest))
+    found = _curve.cheapest(process, _guess(start, end, through), links)
+    shares = _curve.dense(process, *found[:2], 4 * links)
+    if shares is not None:
+        found = _curve.cheapest(process, found[0], links, shares[::4])
+    chains = [found]
+    for fine in (2, 1):
+        few = None if shares is None else shares[::fine]
+        chains.append(_curve.cheapest(process, chains[-1][0], 4 * links // fine, few))
+    chains = [(*chain[:3], chain[4]) for chain in chains]
     return _result(process, chains)
 
 
@@ -256,7 +258,7 @@ def _result(process, chains, steps=0):
     points, costs, momenta, _ = chains[-1]
     sizes = [2.0**-k for k in range(len(chains))]
     limit = extrapolate(sizes, [np.sum(costs) for _, costs, *_ in chains], powers=(2, 4))
-    error = 4 * limit.error + max(unrest for *_, unrest in chains)
+    error = limit.error + max(unrest for *_, unrest in chains)
     smooth = momenta[: len(momenta) - steps]
     energy = np.zeros(0)
     if len(smooth) > 1:

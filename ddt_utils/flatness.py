@@ -68,7 +68,8 @@ def flatness(model, theta, x, y) -> Flatness:
         One ReLU unit with the weights 2 and 1/2: the trace is w² + v², that of the flattest 2wv.
 
         >>> from ddt_utils import networks
-        >>> unit = networks.fully_connected((1, 1, 1), activation="relu", loss="squared")
+        >>> unit = networks.fully_connected(
+        ...     (1, 1, 1), activation="relu", loss="squared")
         >>> got = flatness(unit, [2.0, 0.0, 0.5, 0.0], [[1.0]], [1.0])
         >>> got.trace, round(got.flattest, 4)
         (5.5, 3.8284)

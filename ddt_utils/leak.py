@@ -6,13 +6,14 @@ the edge times the pull of the loss, :math:`\gamma\approx\int P\,\nu\cdot H\thet
 circulates: a Gaussian integral. With :math:`\theta=\varrho\,S^{1/2}u`, the edge at
 :math:`\varrho_0(u)`,
 
-.. math:: \gamma=\bigl\langle n\,a\,\mathcal Q_{n+2}(\varrho_0^2)
-          -\operatorname{tr}H\,\mathcal Q_n(\varrho_0^2)\bigr\rangle_u ,
+.. math:: \gamma=\bigl\langle n\,a\,\mathcal Q_{n+2}
+          -\operatorname{tr}H\,\mathcal Q_n\bigr\rangle_u ,
 
-with :math:`a=u\cdot S^{1/2}HS^{-1/2}u` and :math:`\mathcal Q` the tail of chi-square. That is a law
-for weak noise. The same valley with the same noise, simulated, is the *null model* of an
-experiment: a difference shows what it leaves out, a loss that is not quadratic, kicks that are not
-Gaussian. Real minibatches climb a level with another exponent, :class:`LevelTilt`.
+with :math:`a=u\cdot S^{1/2}HS^{-1/2}u` and :math:`\mathcal Q_n` the chance that chi-square exceeds
+:math:`\varrho_0^2(u)`. That is for weak noise. The same valley with the same noise, simulated, is
+the *null model* of an experiment: a difference shows what it leaves out, a loss that is not
+quadratic, kicks that are not Gaussian. Real minibatches climb a level with another exponent,
+:class:`LevelTilt`.
 
 Exits are measured from the minimum: a :class:`~ddt_utils.criterion.Box` around 0, or a
 :class:`~ddt_utils.criterion.LevelSet` whose height is above the minimum.
@@ -26,11 +27,12 @@ from functools import cache, cached_property
 import numpy as np
 
 from ddt_utils import _checks
-from ddt_utils._derivatives import derivatives, places
-from ddt_utils.action import SampleGradients
+from ddt_utils._level import LevelTilt, level_tilt
 from ddt_utils.criterion import Box, LevelSet
 from ddt_utils.landscape import Landscape
 from ddt_utils.noise import StateDependentNoise
+
+__all__ = ["OVERSHOOT", "LevelTilt", "Valley", "level_tilt"]
 
 #: By how much a discrete walker is past an edge when it is seen, in units of its kick:
 #: −ζ(½)/√(2π).
@@ -52,7 +54,7 @@ class Valley:
 
     Example:
         >>> import numpy as np
-        >>> valley = Valley(np.diag([2.0, 0.5]), np.diag([0.2, 0.8]), learning_rate=0.1)
+        >>> valley = Valley(np.diag([2.0, 0.5]), np.diag([0.2, 0.8]), 0.1)
         >>> np.diag(valley.spread).round(4)
         array([0.0056, 0.0821])
     """
@@ -190,7 +192,7 @@ class Valley:
         from ddt_utils import simulate
 
         way, n = self._checked(exit), len(self.hessian)
-        places_ = sp.symbols(f"u1:{n + 1}")
+        places_ = sp.symbols(f"u1:{n + 1}", real=True)
         at = sp.Matrix(places_)
         wide = 5 * max(np.sqrt(np.diag(self.spread)).max(), 1e-3)
         if isinstance(way, Box):
@@ -224,126 +226,6 @@ class Valley:
             f"exit must be a Box around {(0,) * n} or a LevelSet above 0, got {way!r}; measure it "
             "from the minimum"
         )
-
-
-@dataclass(frozen=True, eq=False)
-class LevelTilt:
-    r"""What minibatches pay to climb a level along a line, to either end, per unit of B/η.
-
-    Args:
-        minibatches: the tilt's :math:`\int q\,ds` to the ends ahead and behind.
-        changing: the same for Gaussian noise of the samples' variance c(s), :math:`\int 2L'/c\,ds`.
-        fixed: for the variance at the minimum, 2h/c(0), as in a :class:`Valley`.
-
-    Example:
-        >>> tilt = LevelTilt((2.0, 3.0), (2.5, 2.5), 2.2)
-        >>> round(tilt.over_null(learning_rate=0.1, batch_size=1), 4)
-        0.2707
-    """
-
-    minibatches: tuple[float, float]
-    changing: tuple[float, float]
-    fixed: float
-
-    def over_null(
-        self, *, learning_rate: float, batch_size: float, changing: bool = False
-    ) -> float:
-        """By what the exponents multiply the null model's mean time to the level.
-
-        Args:
-            learning_rate: η.
-            batch_size: B.
-            changing: take the Gaussian noise that changes on the way, not the minibatches.
-
-        Returns:
-            τ over that of the null model; the prefactor and the finite step are left to it.
-
-        Raises:
-            ValueError: a number that is not positive.
-        """
-        dial = _checks.number("batch_size", batch_size, above=0)
-        dial /= _checks.number("learning_rate", learning_rate, above=0)
-        ends = np.array(self.changing if changing else self.minibatches)
-        return float(1 / np.mean(np.exp(dial * (self.fixed - ends))))
-
-
-def level_tilt(
-    model, minimum, x, y, *, height: float, direction=None, nodes: int = 30
-) -> LevelTilt:
-    r"""The exponents of a level for real minibatches, along one line through a minimum.
-
-    Where noise is nearly in proportion to the curvature walkers climb a level along the sharpest
-    direction. There the tilt q of :math:`\frac1m\sum_ie^{-qg_i(s)}=1`, with the slopes
-    :math:`g_i` of the samples along the line, is what a unit of length costs.
-
-    Args:
-        model: a :class:`ddt_utils.networks.Model`.
-        minimum: a critical point, or its place, shape (n,).
-        x: inputs, shape (m, d).
-        y: targets, shape (m,).
-        height: of the level above the minimum.
-        direction: of the line, shape (n,); by default the sharpest.
-        nodes: of the quadrature.
-
-    Returns:
-        The exponents, per unit of B/η.
-
-    Raises:
-        ValueError: a level that is not reached within a thousand times where the curvature puts
-            it, or arguments that do not fit.
-
-    Example:
-        Two samples y = ±1 of (θ − y)²/2: the tilt of two values.
-
-        >>> from ddt_utils import networks
-        >>> line, x, y = networks.linear(1), [[1.0], [1.0]], [1.0, -1.0]
-        >>> tilt = level_tilt(line, [0.0], x, y, height=0.125)
-        >>> round(tilt.minibatches[0], 4), round(tilt.fixed, 4)  # B = η = 1
-        (0.2748, 0.25)
-    """
-    import torch
-    from scipy.optimize import brentq
-
-    at, (start,) = derivatives(model, x, y), places("minimum", model, minimum)[:1]
-    height = _checks.number("height", height, above=0, remedy="it is measured from the minimum")
-    nodes = _checks.whole("nodes", nodes, least=2)
-    bend = at.bends(start[None])[0]
-    if direction is None:
-        v = torch.linalg.eigh(bend)[1][:, -1]
-    else:
-        v = places("direction", model, direction)[0]
-        v = v / v.norm()
-    curve, floor = float(v @ bend @ v), at.losses(start[None])
-    if not curve > 0:
-        raise ValueError(f"the curvature along the direction must be positive, got {curve:.3g}")
-
-    def slopes(points):
-        return (at.sample_slopes(start + torch.tensor(points) * v) @ v).numpy()[..., None]
-
-    def rise(s):
-        return float(at.losses((start + s * v)[None]) - floor) - height
-
-    processes = [
-        SampleGradients(slopes, 1, learning_rate=1, batch_size=1, gaussian=g) for g in (False, True)
-    ]
-    found, (place, weights) = [], np.polynomial.legendre.leggauss(nodes)
-    for side in (1, -1):
-        guess = np.sqrt(2 * height / curve)
-        far = next((guess * k for k in 2.0 ** np.arange(11) if rise(side * guess * k) > 0), None)
-        if far is None:
-            raise ValueError(
-                f"height must be reached along the line, got {height:.6g}, which is not met within "
-                f"{1000 * guess:.3g} of the minimum; ask for a lower level"
-            )
-        end = brentq(lambda s, side=side: rise(side * s), 0, far, xtol=1e-14 * far)
-        s, ahead = side * end * (place[:, None] + 1) / 2, np.full((nodes, 1), float(side))
-        found.append([end / 2 * weights @ p.prices(s, ahead)[0] for p in processes])
-    (one, other), noise = found, np.var(slopes(np.zeros((1, 1))))
-    return LevelTilt(
-        (float(one[0]), float(other[0])),
-        (float(one[1]), float(other[1])),
-        float(2 * height / noise),
-    )
 
 
 @cache

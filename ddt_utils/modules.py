@@ -167,7 +167,8 @@ def from_module(
     The module is copied, and tried on a few samples: what is no smooth function of its parameters
     for each sample by itself is refused by name, such as batch norm, random numbers in forward, or
     a step function. The digest of the model (see :mod:`.provenance`) is that of the module's code,
-    buffers and constants, not of its weights, which :meth:`ModuleModel.theta` reads.
+    buffers and constants, not of its weights, which :meth:`ModuleModel.theta` reads; a module under
+    ``torch.nn.utils.parametrize`` has none, so that it trains, but is not saved or recorded.
 
     Args:
         module: takes (B, *inputs), returns (B, k), or (B,), or (B, ..., k).

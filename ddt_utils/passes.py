@@ -40,7 +40,8 @@ class Pass:
         >>> from ddt_utils.critical import CriticalPoint
         >>> a, b, c = (CriticalPoint(np.array([s]), v, np.array([[h]])) for s, v, h
         ...            in ((-1.0, 0.0, 2.0), (0.0, 0.25, -1.0), (1.0, 0.0, 2.0)))
-        >>> way = Pass(a, b, c, np.array([[-1.0], [0.0]]), np.array([[0.0], [1.0]]))
+        >>> path = np.array([[-1.0], [0.0], [1.0]])
+        >>> way = Pass(a, b, c, path[:2], path[1:])
         >>> way.barrier, way.direction
         (0.25, array([1.]))
     """
@@ -98,7 +99,7 @@ def critical_points(
         ...     lambda blocks, x: blocks["w"][..., None] ** 2 * x,
         ...     lambda out, y: (out[..., 0] - y) ** 2 / 2, (1.0,))
         >>> found = critical_points(model, [[0.8], [0.1]], [[1]], [1], index=1)
-        >>> [(top.value, top.hessian.round(6)) for top in found]
+        >>> [(round(top.value, 9), top.hessian.round(6)) for top in found]
         [(0.5, array([[-2.]]))]
     """
     at, theta = derivatives(model, x, y), places("starts", model, starts)
@@ -139,7 +140,7 @@ def over(model, saddle, x, y, *, start=None, links: int = 32) -> Pass:
         ...     lambda blocks, x: blocks["w"][..., None] ** 2 * x,
         ...     lambda out, y: (out[..., 0] - y) ** 2 / 2, (1.0,))
         >>> way = over(model, [0.1], [[1.0]], [1.0], start=[1.0])
-        >>> way.barrier, way.beyond.location.round(6), way.up.shape
+        >>> round(way.barrier, 9), way.beyond.location.round(6), way.up.shape
         (0.5, array([-1.]), (33, 1))
     """
     at = derivatives(model, x, y)
@@ -207,8 +208,9 @@ def exits(
         ...     "square", (("w", (1,)),),
         ...     lambda blocks, x: blocks["w"][..., None] ** 2 * x,
         ...     lambda out, y: (out[..., 0] - y) ** 2 / 2, (1.0,))
-        >>> exits(model, [1.0], [[1.0]], [1.0], starts=[[0.7], [0.2]])
-        [Pass(barrier=0.5, from a loss of 0 to 0)]
+        >>> ways = exits(model, [1.0], [[1.0]], [1.0], starts=[[0.7], [0.2]])
+        >>> [round(way.barrier, 9) for way in ways]
+        [0.5]
     """
     at = derivatives(model, x, y)
     home = _near(at, "minimum", minimum, 0)
@@ -264,8 +266,9 @@ def between(
         ...     "square", (("w", (1,)),),
         ...     lambda blocks, x: blocks["w"][..., None] ** 2 * x,
         ...     lambda out, y: (out[..., 0] - y) ** 2 / 2, (1.0,))
-        >>> between(model, [1.1], [-0.9], [[1.0]], [1.0])
-        [Pass(barrier=0.5, from a loss of 0 to 0)]
+        >>> [way] = between(model, [1.1], [-0.9], [[1.0]], [1.0])
+        >>> round(way.barrier, 9), way.beyond.location.round(9)
+        (0.5, array([-1.]))
     """
     import torch
 

@@ -9,38 +9,50 @@ a counter, keyed by seed and replica and read by blocks of iterations, see
 
 from __future__ import annotations
 
+import copy
+import warnings
 from collections.abc import Callable
 
 import numpy as np
 
-from ddt_utils import _checks, _files, provenance, streams
-from ddt_utils.escape import CENSORED, DIVERGED, ESCAPED, EscapeTimes
+from ddt_utils import _checks, _devices, _files, _fleet, provenance
+from ddt_utils.escape import CENSORED, DIVERGED, EscapeTimes
 from ddt_utils.model import known_targets
-from ddt_utils.updates import SGD, GaussianSGD, GradientDescent, Rule, sgld
+from ddt_utils.optimisers import SAM, SGD, Adam, LabelNoise
+from ddt_utils.updates import GaussianSGD, GradientDescent, Rule, sgld
 
-__all__ = ["SGD", "GaussianSGD", "GradientDescent", "Replicas", "Rule", "sgld"]
-_FAR = 1e6  # a replica with a larger parameter has diverged
+__all__ = [
+    "SAM", "SGD", "Adam", "GaussianSGD", "GradientDescent", "LabelNoise", "Replicas", "Rule",
+    "sgld",
+]  # fmt: skip
 _KEPT = ("theta", "iteration", "status", "seen", "looked", "since")
 
 
-class Replicas:
+class Replicas(_fleet.Fleet):
     """R copies of a model in training.
 
     Training can be stopped at any iteration, by Ctrl-C too, and carried on by calling again, or in
     another process after :meth:`save` and :meth:`resume`: it is the same training, bit by bit on
-    one machine.
+    one machine. On another processor or on a GPU the random numbers are the same and the last
+    digits of sums are not.
+
+    A replica with a parameter beyond 1e6 in size has diverged: it stands still, :attr:`diverged`
+    and a warning say which one and in which iteration, and the others go on.
 
     Args:
         model: a :class:`ddt_utils.networks.Model`.
-        x: inputs, shape (m, d).
+        x: inputs, shape (m, d), or as the model takes them.
         y: targets, shape (m,): classes from 0, or real numbers, as the model says.
-        rule: :class:`.SGD`, :class:`.GaussianSGD`, :class:`.GradientDescent` or one's own.
+        rule: :class:`.SGD`, :class:`.GaussianSGD`, :class:`.GradientDescent`, another of
+            :mod:`.optimisers`, or one's own.
         start: where every replica begins, shape (n,), or each, shape (R, n).
         replicas: R, if ``start`` has shape (n,); one by default.
         seed: a whole number from 0 to 2⁶⁴ − 1.
         first: the number of the first replica, by which random streams are chosen; from 0.
-        device: of torch.
-        dtype: of the parameters, ``torch.float64`` by default, or ``torch.float32``.
+        device: of torch, or ``"auto"``: a GPU where there is one; by default what ``DDT_DEVICE``
+            in the environment says, and ``"cpu"`` without it.
+        dtype: of the parameters, ``torch.float64`` by default, or ``torch.float32``; see
+            :meth:`rounding`.
 
     Raises:
         ValueError: shapes that do not fit, numbers that are not finite, or targets that are not
@@ -59,7 +71,7 @@ class Replicas:
     """
 
     def __init__(
-        self, model, x, y, rule, *, start, replicas=None, seed, first=0, device="cpu", dtype=None
+        self, model, x, y, rule, *, start, replicas=None, seed, first=0, device=None, dtype=None
     ):
         """See the class."""
         import torch
@@ -67,17 +79,12 @@ class Replicas:
         dtype = dtype or torch.float64
         if dtype not in (torch.float64, torch.float32):
             raise ValueError(f"dtype must be torch.float64 or torch.float32, got {dtype}")
-        try:
-            device = torch.device(device)
-        except (RuntimeError, TypeError) as error:
-            raise ValueError(f"device must be one of torch's, got {device!r}") from error
+        device = _devices.of_torch(device)
         self.model, self.rule, self.seed = model, rule, _checks.seed(seed)
         self.first = _checks.whole("first", first, most=2**63)
         inputs = model.inputs(x)
-        self.x = torch.as_tensor(inputs, device=device)
-        self.x = self.x.to(dtype) if self.x.is_floating_point() else self.x
-        self.y = torch.as_tensor(model.targets(y, len(inputs)), device=device)
-        self.y = self.y.to(dtype) if self.y.is_floating_point() else self.y
+        self._data = inputs, model.targets(y, len(inputs))
+        rule.suits(model, len(inputs), model.size)
         begin = torch.as_tensor(_checks.array("start", start), dtype=dtype, device=device)
         count = None if replicas is None else _checks.whole("replicas", replicas, least=1)
         if begin.ndim == 1:
@@ -92,12 +99,11 @@ class Replicas:
         self.state = rule.initial_state(self.theta)
         self.iteration = 0
         self._start = begin.cpu().numpy().copy()
-        self._draw, self._length = rule.draws(len(inputs), model.size)
-        self._status = np.zeros(len(self.theta), np.int8)
-        self._seen = np.zeros(len(self.theta), np.int64)
+        self._settle(dtype)
+        self._status = torch.zeros(len(begin), dtype=torch.int8, device=device)
+        self._seen = torch.zeros(len(begin), dtype=torch.int64, device=device)
         self._looked = self._since = 0  # iterations: of the last look, and when watching began
         self._asked = ""  # the criterion that is watched, by its digest
-        self._block = (-1, None, None)
 
     def __repr__(self):
         """How many, of what, and how far."""
@@ -118,23 +124,37 @@ class Replicas:
         with known_targets():
             return self.model.loss(theta, self.x, self.y)
 
-    def gradient(self, theta, indices=None):
+    @property
+    def diverged(self) -> dict:
+        """Which replicas have diverged, counted from 0, and in which iteration each did."""
+        which = (self._status == DIVERGED).nonzero()[:, 0]
+        return dict(zip(which.tolist(), self._seen[which].tolist(), strict=True))
+
+    def gradient(self, theta, indices=None, *, targets: Callable | None = None, weights=None):
         """The gradient of the loss.
 
         Args:
             theta: parameters, shape (R, n).
             indices: of the samples of each replica's minibatch, shape (R, B); by default all.
+            targets: a function of the targets of these samples that returns others.
+            weights: what to multiply each sample's loss with, shape (R, B).
 
         Returns:
             A tensor of shape (R, n).
         """
         import torch
 
-        x, y = (self.x, self.y) if indices is None else (self.x[indices], self.y[indices])
+        x, y = self.x, self.y
+        if indices is not None:
+            x, y = (v[indices.flatten()].view(*indices.shape, *v.shape[1:]) for v in (x, y))
+        y = y if targets is None else targets(y)
         theta = theta.detach().requires_grad_()
         with known_targets():
-            loss = self.model.loss(theta, x, y).sum()
-        (found,) = torch.autograd.grad(loss, theta)
+            if weights is None:
+                loss = self.model.loss(theta, x, y)
+            else:
+                loss = (weights * self.model.sample_losses(theta, x, y)).mean(-1)
+            (found,) = torch.autograd.grad(loss.sum(), theta)
         return found
 
     def run(self, iterations: int, *, every=None, observe: Callable | None = None, progress=False):
@@ -142,7 +162,8 @@ class Replicas:
 
         Args:
             iterations: how many, from 0.
-            every: call ``observe(self)`` before the first and after every so many iterations.
+            every: call ``observe(self)`` before the first and after every so many iterations, 1 by
+                default.
             observe: what to call; what it returns is kept in ``self.history``.
             progress: show a progress bar.
 
@@ -150,18 +171,28 @@ class Replicas:
             The replicas themselves.
 
         Raises:
-            ValueError: no such numbers.
+            ValueError: no such numbers, or ``every`` with nobody to observe.
         """
-        from tqdm import trange
+        from tqdm import tqdm
 
         iterations = _checks.whole("iterations", iterations)
+        if every is not None and observe is None:
+            raise ValueError(f"every must go with observe, got every={every!r} alone; give both")
         every = _checks.whole("every", 1 if every is None else every, least=1)
         self.history = [observe(self)] if observe else []
-        alive = np.arange(len(self.theta))
-        for done in trange(1, iterations + 1, disable=not progress):
-            self._advance(alive)
-            if observe and done % every == 0:
-                self.history.append(observe(self))
+        rows, done, known = _which(self._status != DIVERGED), 0, len(self.diverged)
+        with tqdm(total=iterations, disable=not progress) as bar:
+            while done < iterations:
+                ahead = min(iterations, (done // every + 1) * every if observe else iterations)
+                before = (self.iteration, self.theta, self.state)
+                count = min(ahead - done, self._left())
+                self._advance(rows, count)
+                rows, done = self._without_diverged(rows, before), done + count
+                bar.update(count)
+                if observe and done % every == 0:
+                    self.history.append(observe(self))
+        if len(self.diverged) > known:
+            warnings.warn(self._report(), stacklevel=2)
         return self
 
     def escape(self, criterion, *, max_iterations: int, every: int = 1, progress=False):
@@ -190,26 +221,65 @@ class Replicas:
         every = _checks.whole("every", every, least=1)
         limit = _checks.whole("max_iterations", max_iterations, least=1)
         self._watch(criterion)
+        rows = _which(self._status == 0)
         with tqdm(total=len(self.theta), disable=not progress, unit=" replicas") as bar:
             while True:
-                alive, done = np.flatnonzero(self._status == 0), self.iteration - self._since
-                bar.update(len(self.theta) - alive.size - bar.n)
+                done = self.iteration - self._since
                 at_rest = done % every == 0 or done >= limit
-                if alive.size and at_rest and self.iteration > self._looked:
-                    self._look(criterion, alive)
-                elif not alive.size or done >= limit:
+                if looked := bool(rows.size and at_rest and self.iteration > self._looked):
+                    self._look(criterion, rows)
+                ask = self._left() == self._blocks.length if self._patient else looked
+                if ask or done >= limit:
+                    rows = _which(self._status == 0)
+                bar.update(len(self.theta) - rows.size - bar.n)
+                if not rows.size or done >= limit:
                     break
-                else:
-                    self._advance(alive)
-        status = np.where(self._status == 0, CENSORED, self._status).astype(np.int8)
-        last = np.where(self._status == 0, self.iteration, self._seen)
+                count = min(every - done % every, limit - done, self._left())
+                self._advance(rows, count, rest=self._patient)
+        status, seen = (v.cpu().numpy() for v in (self._status, self._seen))
+        last = np.where(status == 0, self.iteration, seen)
+        rate = np.asarray(self.rule.learning_rate, dtype=float)
         return EscapeTimes(
-            times=(last - self._since) * float(self.rule.learning_rate),
-            status=status,
+            times=(last - self._since) * rate,
+            status=np.where(status == 0, CENSORED, status).astype(np.int8),
             states=self.theta.cpu().numpy().copy(),
-            step=float(self.rule.learning_rate),
+            step=float(rate.max()),
             bias_correction=f"none: looked at every {every} iterations",
         )
+
+    def rounding(self, iterations: int = 64):
+        r"""What single precision does to training: the next iterations, in both precisions.
+
+        The replicas themselves stay where they are.
+
+        Args:
+            iterations: how many.
+
+        Returns:
+            :math:`|\theta_{32} - \theta_{64}|/|\theta_{64} - \theta|` of each replica, an array of
+            shape (R,), where θ is where it is now.
+
+        Raises:
+            ValueError: no such number.
+
+        Example:
+            >>> import numpy as np
+            >>> from ddt_utils import networks
+            >>> x, model = np.eye(3), networks.logistic(3)
+            >>> crowd = Replicas(model, x, [0, 1, 1], SGD(0.1, 2), start=np.zeros(3), seed=1)
+            >>> bool(crowd.rounding(20).max() < 1e-5)
+            True
+        """
+        import torch
+
+        ends = []
+        for dtype in (torch.float32, torch.float64):
+            twin = copy.copy(self)
+            twin._settle(dtype)
+            twin._status, twin._seen = self._status.clone(), self._seen.clone()
+            ends.append(twin.run(iterations).theta.double())
+        moved = (ends[1] - self.theta).norm(dim=-1)
+        return ((ends[0] - ends[1]).norm(dim=-1) / moved.where(moved > 0, 1.0)).cpu().numpy()
 
     def save(self, path) -> None:
         """Write everything that training needs to go on, all of it or nothing.
@@ -217,7 +287,8 @@ class Replicas:
         Args:
             path: of the file, by custom with the ending ``.npz``; what is there is replaced.
         """
-        numbers = (self._status, self._seen, self._looked, self._since)
+        seen = (v.cpu().numpy() for v in (self._status, self._seen))
+        numbers = (*seen, self._looked, self._since)
         state = dict(zip(_KEPT, (self.theta.cpu().numpy(), self.iteration, *numbers), strict=True))
         state |= {f"state {name}": part.cpu().numpy() for name, part in self.state.items()}
         _files.write_arrays(path, state | dict(digest=[self._digest(), self._asked]))
@@ -255,77 +326,15 @@ class Replicas:
         self.iteration, self._looked, self._since = (
             int(kept[name]) for name in ("iteration", "looked", "since")
         )
-        self._status, self._seen, self._asked = kept["status"], kept["seen"], str(asked)
-        self._block = (-1, None, None)
+        self._status, self._seen = (torch.from_numpy(kept[k]).to(place) for k in ("status", "seen"))
+        self._asked = str(asked)
         return self
-
-    def _watch(self, criterion):
-        """Begin to watch for a criterion, or go on with the same one."""
-        asked = provenance.digest({"criterion": criterion})
-        if self._asked and asked != self._asked:
-            raise ValueError(
-                f"criterion must be the one that these replicas are watched for, got {criterion}; "
-                "make new replicas to ask another question"
-            )
-        if not self._asked:
-            out = np.asarray(criterion.outside(self.theta, self.loss).cpu())
-            if out.any():
-                raise ValueError(
-                    f"replicas must begin inside, got {out.sum()} of {out.size} that are outside "
-                    f"already for {criterion!r}; start elsewhere, or ask for more"
-                )
-            self._looked = self._since = self.iteration
-            self._asked = asked
-
-    def _look(self, criterion, alive):
-        """Note which replicas have escaped or diverged."""
-        theta = self.theta[_rows(alive, self.theta)]
-        finite = (theta.abs().amax(-1) < _FAR).cpu().numpy()
-        outside = np.asarray(criterion.outside(theta, self.loss).cpu())
-        self._seen[alive] = self.iteration
-        self._status[alive[outside & finite]] = ESCAPED
-        self._status[alive[~finite]] = DIVERGED
-        self._looked = self.iteration
-
-    def _advance(self, alive):
-        """One iteration of the replicas ``alive``; nothing has changed until its last line."""
-        import torch
-
-        number, place = divmod(self.iteration, self._length)
-        block, those, drawn = self._block
-        if block != number or not np.isin(alive, those).all():
-            drawn = np.stack([self._draw(self._stream(i, number)) for i in alive])
-            drawn = torch.from_numpy(np.ascontiguousarray(drawn)).to(self.theta.device)
-            self._block = (number, alive, drawn)
-        elif alive.size < those.size:
-            drawn = drawn[_rows(np.searchsorted(those, alive), drawn)]
-            self._block = (number, alive, drawn)
-        rows = _rows(alive, self.theta)
-        old = {name: part[rows] for name, part in self.state.items()}
-        theta, state = self.rule.step(
-            self.gradient, self.theta[rows], old, drawn[:, place], self.iteration
-        )
-        if state.keys() != old.keys():
-            raise ValueError(
-                f"a rule's step must return the state that it was given, {sorted(old)}, got "
-                f"{sorted(state)}; name all of it in initial_state"
-            )
-        if alive.size < len(self.theta):
-            theta = self.theta.index_copy(0, rows, theta)
-            state = {name: self.state[name].index_copy(0, rows, v) for name, v in state.items()}
-        self.theta, self.state, self.iteration = theta, state, self.iteration + 1
-
-    def _stream(self, replica, block):
-        """The random numbers of a replica for a block of iterations."""
-        return streams.stream(self.seed, "training", self.first + int(replica), block)
 
     def _digest(self):
         parts = dict(model=self.model, rule=self.rule, seed=self.seed, first=self.first)
         return provenance.digest(parts | dict(x=self.x, y=self.y, start=self._start))
 
 
-def _rows(numbers, like):
-    """Row numbers as torch takes them; all rows, if these are all."""
-    import torch
-
-    return slice(None) if numbers.size == len(like) else torch.from_numpy(numbers).to(like.device)
+def _which(marked):
+    """The numbers of the replicas that are marked."""
+    return np.flatnonzero(marked.cpu().numpy())

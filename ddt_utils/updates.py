@@ -10,25 +10,40 @@ in the direction of the gradient's sign::
 
         def step(self, gradient, theta, state, draw, iteration):
             return theta - self.learning_rate * gradient(theta).sign(), state
+
+Rules with a second gradient, a memory of sizes or noise on the labels are in :mod:`.optimisers`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from ddt_utils import _checks
-
-_BLOCK = 64  # iterations whose random numbers are drawn together
-SAMPLINGS = ("replacement", "distinct", "epochs")
+from ddt_utils import _checks, _devices
+from ddt_utils._minibatches import BLOCK
 
 
 class Rule:
-    """What every rule offers; the names are those of the walkers' rules in ``simulate``."""
+    """What every rule offers; the names are those of the walkers' rules in ``simulate``.
 
-    learning_rate: float
+    ``learning_rate`` is one number or a tuple of one per replica. ``on_device`` says that the
+    function of :meth:`draws` takes :class:`ddt_utils.streams.Streams` as well as one generator, so
+    that a GPU draws its own numbers; without it they are drawn on the host and copied.
+    """
+
+    learning_rate: float | tuple
+    on_device = False
+
+    def suits(self, model, samples: int, size: int) -> None:
+        """Refuse a model that the rule cannot train; here none is.
+
+        Args:
+            model: the model.
+            samples: m, of the data.
+            size: n, the number of parameters.
+        """
 
     def initial_state(self, theta) -> dict:
         """What a replica carries beside its parameters, by name, at the beginning.
@@ -49,20 +64,22 @@ class Rule:
             size: n, the number of parameters.
 
         Returns:
-            A function of a NumPy generator that draws for a block of iterations, one row each, and
-            how many iterations a block has.
+            A function of a NumPy generator that draws for a block of iterations, one row each (an
+            array, or several by name), and how many iterations a block has.
         """
-        return lambda g: np.zeros((_BLOCK, 0)), _BLOCK
+        return lambda g: np.zeros((BLOCK, 0)), BLOCK
 
     def step(self, gradient: Callable, theta, state: dict, draw, iteration: int):
         """One iteration.
 
         Args:
-            gradient: a function of θ, and of indices of samples, shape (R, B), or of all samples.
+            gradient: :meth:`ddt_utils.replicas.Replicas.gradient`: a function of θ, and of indices
+                of samples, shape (R, B), or of all samples.
             theta: the parameters, shape (R, n).
             state: what :meth:`initial_state` or the last step returned.
-            draw: the row of this iteration for each replica.
-            iteration: how many iterations there were before this one.
+            draw: the row of this iteration for each replica, of each name if they have names.
+            iteration: how many iterations there were before this one; on a GPU a tensor without
+                dimensions.
 
         Returns:
             The new parameters, and the new state under the same names.
@@ -74,91 +91,131 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class SGD(Rule):
-    r"""Minibatch SGD: :math:`v' = \beta v - \eta\hat g,\ \theta' = \theta + v'`, v = 0 at first.
+class Descent(Rule):
+    r"""What descents share: :math:`v' = \beta v - \eta(g + \lambda\theta),\ \theta' = \theta + v'`.
 
     Args:
-        learning_rate: η.
-        batch_size: B.
-        momentum: β in [0, 1); 0 is plain SGD.
-        sampling: ``"replacement"``: independent draws; ``"distinct"``: no sample twice in one
-            minibatch; ``"epochs"``: all samples in a new order each epoch, the rest of m/B left
-            out.
+        learning_rate: η, one number, or one per replica.
+        momentum: β in [0, 1); 0 is plain descent. v = 0 at first.
+        weight_decay: λ, of a penalty :math:`\frac\lambda2|\theta|^2` on the loss.
+        normalised: take the direction :math:`g/|g|` of each replica's gradient in place of g.
 
     Raises:
-        ValueError: a number out of its range, or an unknown sampling.
+        ValueError: a number out of its range.
 
     Example:
-        >>> rule = SGD(0.1, batch_size=32, momentum=0.9)
-        >>> rule.sampling
-        'replacement'
+        >>> isinstance(GradientDescent(0.1, weight_decay=0.01), Descent)
+        True
     """
 
-    learning_rate: float
-    batch_size: int
-    momentum: float = 0.0
-    sampling: str = "replacement"
+    learning_rate: float | tuple
+    momentum: float = field(default=0.0, kw_only=True)
+    weight_decay: float = field(default=0.0, kw_only=True)
+    normalised: bool = field(default=False, kw_only=True)
 
     def __post_init__(self):
         """Check the arguments."""
-        _set(self, "learning_rate", _checks.number("learning_rate", self.learning_rate, above=0))
-        _set(self, "batch_size", _checks.whole("batch_size", self.batch_size, least=1))
-        _set(self, "momentum", _checks.number("momentum", self.momentum, least=0, below=1))
-        _checks.choice("sampling", self.sampling, SAMPLINGS)
+        settle(
+            self,
+            learning_rate=_rates(self.learning_rate),
+            momentum=_checks.number("momentum", self.momentum, least=0, below=1),
+            weight_decay=_checks.number("weight_decay", self.weight_decay, least=0),
+            normalised=_checks.choice("normalised", self.normalised, (True, False)),
+        )
 
     def initial_state(self, theta) -> dict:
-        """See :meth:`Rule.initial_state`: the velocity, if there is momentum."""
-        import torch
-
-        return {"velocity": torch.zeros_like(theta)} if self.momentum else {}
-
-    def draws(self, samples: int, size: int) -> tuple[Callable, int]:
-        """The minibatches, as indices of samples; see :meth:`Rule.draws`.
+        """See :meth:`Rule.initial_state`: the velocity, and learning rates of one's own.
 
         Args:
-            samples: m, of the data.
-            size: n, the number of parameters.
+            theta: the parameters, shape (R, n).
 
         Returns:
-            As of :meth:`Rule.draws`; a row has B indices.
+            As of :meth:`Rule.initial_state`.
 
         Raises:
-            ValueError: more distinct samples are asked for than there are.
+            ValueError: not as many learning rates as replicas.
         """
-        batch = self.batch_size
-        if batch > samples and self.sampling != "replacement":
-            raise ValueError(
-                f"batch_size must be {samples} at most, the number of samples, got {batch}; more "
-                "can only be drawn with sampling='replacement'"
-            )
-        if self.sampling == "epochs":
-            count = samples // batch
-            return lambda g: g.permutation(samples)[: count * batch].reshape(count, batch), count
-        if self.sampling == "distinct":
-            return lambda g: _distinct(g, samples, batch), _BLOCK
-        return lambda g: g.integers(0, samples, (_BLOCK, batch)), _BLOCK
+        import torch
 
-    def step(self, gradient, theta, state, draw, iteration):
-        """See :meth:`Rule.step`."""
-        move = -self.learning_rate * gradient(theta, draw)
+        state = {"velocity": torch.zeros_like(theta)} if self.momentum else {}
+        if isinstance(self.learning_rate, tuple):
+            if len(self.learning_rate) != len(theta):
+                raise ValueError(
+                    f"learning_rate must be one number or one per replica, {len(theta)}, got "
+                    f"{len(self.learning_rate)}"
+                )
+            state["learning_rate"] = theta.new_tensor(self.learning_rate)[:, None]
+        return state
+
+    def descend(self, slope, theta, state) -> tuple:
+        """The step along a gradient.
+
+        Args:
+            slope: g, shape (R, n).
+            theta: the parameters, shape (R, n).
+            state: of :meth:`initial_state`, or later.
+
+        Returns:
+            As of :meth:`Rule.step`.
+        """
+        move = -state.get("learning_rate", self.learning_rate) * self.shaped(slope, theta)
         if not self.momentum:
             return theta + move, state
         move = self.momentum * state["velocity"] + move
-        return theta + move, {"velocity": move}
+        return theta + move, state | {"velocity": move}
+
+    def shaped(self, slope, theta):
+        """A gradient, of length one if that was asked for, with the decay of the weights.
+
+        Args:
+            slope: g, shape (R, n).
+            theta: the parameters, shape (R, n).
+
+        Returns:
+            A tensor of shape (R, n).
+        """
+        slope = direction(slope) if self.normalised else slope
+        return slope + self.weight_decay * theta if self.weight_decay else slope
+
+
+@dataclass(frozen=True)
+class GradientDescent(Descent):
+    """Descent along the gradient of all samples, without noise.
+
+    Args:
+        learning_rate: η, one number, or one per replica.
+        momentum: see :class:`Descent`.
+        weight_decay: see :class:`Descent`.
+        normalised: see :class:`Descent`.
+
+    Raises:
+        ValueError: a number out of its range.
+
+    Example:
+        >>> GradientDescent(0.1, momentum=0.9).momentum
+        0.9
+    """
+
+    def step(self, gradient, theta, state, draw, iteration):
+        """See :meth:`Rule.step`; the gradient is that of all samples."""
+        return self.descend(gradient(theta), theta, state)
 
 
 @dataclass(frozen=True, eq=False)
-class GaussianSGD(Rule):
-    r"""SGD with Gaussian noise of one covariance: :math:`\theta' = \theta - \eta(\nabla L + F\xi)`.
+class GaussianSGD(Descent):
+    r"""SGD with Gaussian noise of one covariance: the gradient is :math:`\nabla L + F\xi`.
 
     Args:
-        learning_rate: η.
-        factor: F with :math:`F F^\top = C`, the covariance of a minibatch gradient, shape (n, k);
-            for SGLD of diffusion D it is :math:`\sqrt{2D/\eta}` times the identity, see
-            :func:`sgld`.
+        learning_rate: η, one number, or one per replica.
+        factor: F with :math:`F F^\top = C`, the covariance of a minibatch gradient: a matrix of
+            shape (n, k); or the diagonal of one, n numbers; or one number times the identity. For
+            SGLD of diffusion D it is :math:`\sqrt{2D/\eta}`, see :func:`sgld`.
+        momentum: see :class:`Descent`.
+        weight_decay: see :class:`Descent`.
+        normalised: see :class:`Descent`; of gradient and noise together.
 
     Raises:
-        ValueError: η not positive, or F not a finite matrix.
+        ValueError: a number out of its range, or F not finite.
 
     Example:
         >>> import numpy as np
@@ -167,13 +224,18 @@ class GaussianSGD(Rule):
         0.1
     """
 
-    learning_rate: float
     factor: np.ndarray
+    on_device = True
 
     def __post_init__(self):
         """Check the arguments."""
-        _set(self, "learning_rate", _checks.number("learning_rate", self.learning_rate, above=0))
-        _set(self, "factor", _checks.array("factor", self.factor, shape=(None, None)))
+        super().__post_init__()
+        factor = _checks.array("factor", self.factor)
+        if factor.ndim > 2 or not factor.size:
+            raise ValueError(
+                f"factor must be a matrix, its diagonal or one number, got shape {factor.shape}"
+            )
+        settle(self, factor=factor)
 
     def draws(self, samples: int, size: int) -> tuple[Callable, int]:
         """Standard normal numbers, one for each column of F; see :meth:`Rule.draws`.
@@ -188,27 +250,26 @@ class GaussianSGD(Rule):
         Raises:
             ValueError: F has not one row per parameter.
         """
-        rows, count = self.factor.shape
-        if rows != size:
+        if self.factor.ndim and len(self.factor) != size:
+            rows = len(self.factor)
             raise ValueError(f"factor must have {size} rows, one per parameter, got {rows}")
-        return lambda g: g.standard_normal((_BLOCK, count)), _BLOCK
+        count = self.factor.shape[1] if self.factor.ndim == 2 else size
+        return lambda g: g.standard_normal((BLOCK, count)), BLOCK
 
     def step(self, gradient, theta, state, draw, iteration):
         """See :meth:`Rule.step`; the gradient is that of all samples."""
-        import torch
-
-        factor = torch.as_tensor(self.factor, dtype=theta.dtype, device=theta.device)
-        noise = draw.to(theta.dtype) @ factor.T
-        return theta - self.learning_rate * (gradient(theta) + noise), state
+        factor = _devices.held(self.factor, theta)
+        noise = draw @ factor.T if factor.ndim == 2 else factor * draw
+        return self.descend(gradient(theta) + noise, theta, state)
 
 
-def sgld(learning_rate: float, diffusion: float, size: int) -> GaussianSGD:
+def sgld(learning_rate: float, diffusion: float, size: int | None = None) -> GaussianSGD:
     r"""Descent with white noise: :math:`\theta' = \theta - \eta\nabla L + \sqrt{2D\eta}\,\xi`.
 
     Args:
         learning_rate: η.
         diffusion: D.
-        size: the number n of parameters.
+        size: the number n of parameters, if it is to be checked.
 
     Returns:
         The rule.
@@ -217,49 +278,55 @@ def sgld(learning_rate: float, diffusion: float, size: int) -> GaussianSGD:
         ValueError: η or D not positive, or n no number of parameters.
 
     Example:
-        >>> rule = sgld(0.1, diffusion=0.05, size=2)
+        >>> rule = sgld(0.1, diffusion=0.2)
         >>> rule.factor.round(6)
-        array([[1., 0.],
-               [0., 1.]])
+        np.float64(2.0)
     """
     rate = _checks.number("learning_rate", learning_rate, above=0)
-    power = _checks.number("diffusion", diffusion, above=0)
-    return GaussianSGD(
-        rate, np.sqrt(2 * power / rate) * np.eye(_checks.whole("size", size, least=1))
-    )
+    power = np.sqrt(2 * _checks.number("diffusion", diffusion, above=0) / rate)
+    if size is None:
+        return GaussianSGD(rate, power)
+    return GaussianSGD(rate, np.full(_checks.whole("size", size, least=1), power))
 
 
-@dataclass(frozen=True)
-class GradientDescent(Rule):
-    """Descent along the gradient of all samples, without noise.
+def direction(slope):
+    """Each replica's vector divided by its length; a vector of zeros as it is.
 
     Args:
-        learning_rate: η.
+        slope: shape (R, n).
 
-    Raises:
-        ValueError: η not positive.
+    Returns:
+        A tensor of shape (R, n).
 
     Example:
-        >>> GradientDescent(0.1)
-        GradientDescent(learning_rate=0.1)
+        >>> import torch
+        >>> direction(torch.tensor([[3.0, 4.0], [0.0, 0.0]])).tolist()
+        [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
     """
-
-    learning_rate: float
-
-    def __post_init__(self):
-        """Check the arguments."""
-        _set(self, "learning_rate", _checks.number("learning_rate", self.learning_rate, above=0))
-
-    def step(self, gradient, theta, state, draw, iteration):
-        """See :meth:`Rule.step`; the gradient is that of all samples."""
-        return theta - self.learning_rate * gradient(theta), state
+    length = slope.norm(dim=-1, keepdim=True)
+    return slope / length.where(length > 0, 1.0)
 
 
-def _set(rule, name, value):
-    object.__setattr__(rule, name, value)
+def settle(rule, **values):
+    """Set checked values in a frozen rule.
+
+    Args:
+        rule: the rule.
+        values: by name.
+
+    Example:
+        >>> rule = GradientDescent(0.1)
+        >>> settle(rule, learning_rate=0.2)
+        >>> rule.learning_rate
+        0.2
+    """
+    for name, value in values.items():
+        object.__setattr__(rule, name, value)
 
 
-def _distinct(generator, samples, batch):
-    """Minibatches without a sample twice, each set of samples as likely as any other."""
-    keys = generator.random((_BLOCK, samples))
-    return np.argpartition(keys, batch - 1, axis=1)[:, :batch]
+def _rates(value):
+    """One learning rate, or a tuple of some."""
+    if np.ndim(value) == 0 or isinstance(value, (str, bytes)):
+        return _checks.number("learning_rate", value, above=0)
+    found = _checks.array("learning_rate", value, shape=(None,)).tolist()
+    return tuple(_checks.number("learning_rate", one, above=0) for one in found)

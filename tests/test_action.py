@@ -9,7 +9,7 @@ from scipy.linalg import solve_continuous_lyapunov
 from scipy.optimize import brentq, minimize_scalar
 from scipy.special import ndtr
 
-from ddt_utils import catalog, chains, critical, generator, paths
+from ddt_utils import _curve, catalog, chains, critical, generator, paths
 from ddt_utils.action import (
     Cumulants,
     Diffusion,
@@ -395,6 +395,20 @@ def test_a_way_that_no_batch_steps_is_refused():
     with pytest.raises(ArithmeticError, match="does some draw step that way"):
         least_action(minibatches(bowl, drawn), [0], [0.95])  # the largest sample is 0.9
     assert least_action(minibatches(bowl, drawn), [0], [0.85]).value > 0
+
+
+def test_points_lie_where_the_cost_is_paid_if_much_of_the_way_is_free():
+    """Half of the links evenly, half where the first half of the way is paid: 15 of 20."""
+
+    class Even:
+        def width(self, points):
+            return np.eye(1)
+
+    points = np.linspace(0, 3, 11)[:, None]
+    shares = _curve.dense(Even(), points, np.repeat([0.4, 0.0], 5), 20)
+    assert shares[0] == 0 and shares[-1] == 1 and (np.diff(shares) > 0).all()
+    assert shares[15] == pytest.approx(0.5)
+    assert _curve.dense(Even(), points, np.linspace(0.1, 1, 10), 20) is None
 
 
 def test_a_first_guess_chooses_among_two_curves():

@@ -42,13 +42,13 @@ def test_on_a_line_every_exponent_is_an_integral(way):
     """White noise in addition keeps the noise alive at the saddle, where all samples rest."""
     a, floor, model = way.minimum.location[0], 0.2, square()
     got = exponents.exponents(
-        model, way, X, Y, learning_rate=RATE, batch_size=BATCH, floor=floor, links=8
+        model, way, X, Y, learning_rate=RATE, batch_size=BATCH, floor=floor, links=16
     )
     noise = lambda w: slopes(w).var() + floor  # noqa: E731
     line = quad(lambda w: -2 * slopes(w).mean() / noise(w), 0, a)[0] * BATCH / RATE
     assert got.diffusion.value == pytest.approx(line, rel=1e-4)
     assert abs(got.diffusion.value - line) < got.diffusion.error + 1e-6 * line
-    assert got.lowest_path == pytest.approx(line, rel=2e-3)
+    assert got.lowest_path == pytest.approx(line, rel=4e-3)
 
     def tilt(w):
         def excess(q):
@@ -89,7 +89,7 @@ def test_noise_in_several_directions_is_that_along_e():
     turn = np.linalg.qr(rng.standard_normal((4, 4)))[0]
     top = passes.CriticalPoint(theta + 0.1, 0.4, turn @ np.diag([-0.7, 1.0, 2.0, 3.0]) @ turn.T)
     points = np.linspace(theta, theta + 0.1, 5)
-    way = passes.Pass(at, top, at, points, points[::-1])
+    way = passes.Pass(at, top, at, points, points + 0.1)
     y = rng.standard_normal(6)
     got = exponents.exponents(
         net, way, x, y, learning_rate=RATE, batch_size=BATCH, floor=0.05, actions=False

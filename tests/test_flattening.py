@@ -25,7 +25,7 @@ def parts(theta):
 
 @pytest.mark.parametrize("noise, level", [("loss", None), (0.7, 0.7)])
 def test_the_flow_is_that_of_an_ode_solver(noise, level):
-    ratio, start, time = 0.13, np.array([1.6, 0.9]), 3.0
+    ratio, start, time = 0.13, np.array([1.6, 0.9]), 1.0
 
     def force(t, theta):
         loss, slope, _, bend = parts(theta)
@@ -34,9 +34,11 @@ def test_the_flow_is_that_of_an_ode_solver(noise, level):
     exact = solve_ivp(force, (0, time), start, rtol=1e-10, atol=1e-12).y[:, -1]
     ends = [
         flow(DIAGONAL, start, X, Y, ratio=ratio, time=time, step=step, noise=noise)[0].numpy()
-        for step in (0.002, 0.001)
+        for step in (0.01, 0.005)
     ]
-    np.testing.assert_allclose(2 * ends[1] - ends[0], exact, atol=2e-5)
+    np.testing.assert_allclose(2 * ends[1] - ends[0], exact, atol=1e-3)
+    still = flow(DIAGONAL, start, X, Y, ratio=0, time=time, step=0.005)[0].numpy()
+    assert np.abs(exact - still).max() > 0.05  # what the noise does
 
 
 def test_a_trace_in_closed_form_is_taken_as_given():
@@ -78,7 +80,7 @@ def test_a_cloud_in_a_bowl_widens_as_it_must():
 def test_a_cloud_at_rest_pulls_as_the_first_flow_does():
     """Slow along the valley, fast across it: after a while both flows slide alike."""
     start, ratio = [1.5, 0.5], 0.02
-    given = dict(ratio=ratio, time=4.0, step=0.01)
+    given = dict(ratio=ratio, time=4.0, step=0.05)
     x, y = [[1.0]], [2.0]
     slow = flow(DIAGONAL, start, x, y, noise=1.0, **given)[0]
     cloud = cloud_flow(DIAGONAL, start, x, y, noise=1.0, **given)

@@ -594,6 +594,176 @@ MISTAKES = {
         "return 1 / self.learning_rate",
         "test_action.py::test_in_one_dimension_it_is_the_integral_of_the_root[True-3]",
     ),
+    "weights that grow by their decay": (
+        "updates.py",
+        "return slope + self.weight_decay * theta if self.weight_decay else slope",
+        "return slope - self.weight_decay * theta if self.weight_decay else slope",
+        "test_replica_optimisers.py::test_a_rule_is_torch_s_own_optimiser[descent]",
+        "test_replica_optimisers.py::test_the_length_of_weights_rests_where_decay_and_steps_of_length_eta_"
+        "balance",
+    ),
+    "SAM that goes down before it looks": (
+        "optimisers.py",
+        "gradient(theta + self.radius *",
+        "gradient(theta - self.radius *",
+        "test_replica_optimisers.py::test_sam_climbs_by_the_gradient_that_it_names[same-True]",
+        "test_replica_optimisers.py::test_sam_climbs_by_the_gradient_that_it_names[full-False]",
+    ),
+    "the two minibatches of SAM exchanged": (
+        "optimisers.py",
+        "{name: part[:, : self.batch_size] for name, part in draw.items()}",
+        "{name: part[:, -self.batch_size :] for name, part in draw.items()}",
+        "test_replica_optimisers.py::test_sam_climbs_by_the_gradient_that_it_names[independent-True]",
+    ),
+    "Adam corrected one iteration late": (
+        "optimisers.py",
+        "size = square / (1 - self.memory ** (iteration + 1))",
+        "size = square / (1 - self.memory ** (iteration + 2))",
+        "test_replica_optimisers.py::test_a_rule_is_torch_s_own_optimiser[Adam]",
+    ),
+    "Adam's decay without the learning rate": (
+        "optimisers.py",
+        "theta - rate * self.weight_decay * theta",
+        "theta - self.weight_decay * theta",
+        "test_replica_optimisers.py::test_a_rule_is_torch_s_own_optimiser[AdamW]",
+    ),
+    "flips of classes by the raw chance": (
+        "optimisers.py",
+        "(noise / self.strength * self.classes).floor()",
+        "(noise * self.classes).floor()",
+        "test_replica_optimisers.py::test_flipped_classes",
+        "test_replica_optimisers.py::test_a_blurred_class_is_each_of_the_others_as_often",
+    ),
+    "importance weights upside down": (
+        "_minibatches.py",
+        "table = weights / np.where(chances > 0, chances, 1)",
+        "table = weights * chances * len(chances) ** 2",
+        "test_replica_optimisers.py::test_weights_and_probabilities[importance]",
+        "test_replica_optimisers.py::"
+        "test_samples_come_as_often_as_they_should_and_gradients_are_right_on_average",
+    ),
+    "divergence dated one iteration early": (
+        "_fleet.py",
+        "seen.masked_fill(going[:, 0] & ~finite(theta), k + 1)",
+        "seen.masked_fill(going[:, 0] & ~finite(theta), k)",
+        "test_replica_optimisers.py::"
+        "test_a_replica_that_diverges_is_named_with_its_iteration_and_leaves_the_rest_alone",
+    ),
+    "a GPU that moves those who have escaped": (
+        "_fleet.py",
+        "        if rest:\n",
+        "        if rest and False:\n",
+        "test_replicas.py::test_what_is_written_for_a_gpu_trains_the_same_replicas[SGD]",
+    ),
+    "nine rounds of Philox": (
+        "_philox.py",
+        "_ROUNDS = 10",
+        "_ROUNDS = 9",
+        "test_philox.py::test_words_are_those_of_numpy_s_philox[cpu]",
+    ),
+    "a carry lost in the upper word": (
+        "_philox.py",
+        "other = below * high + (middle & _LOW)",
+        "other = below * high",
+        "test_philox.py::test_words_are_those_of_numpy_s_philox[cpu]",
+    ),
+    "whole numbers without refusals": (
+        "_philox.py",
+        "taken = (product & _LOW) >= (2**32 - high) % high",
+        "taken = (product & _LOW) >= 0",
+        "test_philox.py::test_whole_numbers_are_numpy_s[3000000001-cpu]",
+    ),
+    "a ziggurat without edges": (
+        "_philox.py",
+        "taken[at] = (layer == 0) | under",
+        "taken[at] = True",
+        "test_philox.py::test_normal_numbers_are_numpy_s_ziggurat[cpu]",
+        "test_philox.py::test_normal_numbers_are_normal",
+    ),
+    "times in the learning rate of another replica": (
+        "replicas.py",
+        "rate = np.asarray(self.rule.learning_rate, dtype=float)",
+        "rate = np.asarray(self.rule.learning_rate, dtype=float)[..., ::-1]",
+        "test_replica_optimisers.py::test_times_count_each_replica_s_own_learning_rate",
+    ),
+    "a saddle sought downhill": (
+        "_following.py",
+        "part[:, :index] *= -1",
+        "part[:, :index] *= 1",
+        "test_passes.py::test_a_symmetry_finds_the_images_of_an_exit",
+    ),
+    "the escape direction towards the minimum": (
+        "passes.py",
+        "e * np.sign(e @ (self.down[1] - self.up[-2]))",
+        "e * np.sign(e @ (self.up[-2] - self.down[1]))",
+        "test_passes.py::test_the_halves_of_a_path_run_up_and_down_and_are_even",
+    ),
+    "half of a theorem's exponent": (
+        "exponents.py",
+        "climb = 2 * scale * way.barrier",
+        "climb = scale * way.barrier",
+        "test_exponents.py::test_noise_in_several_directions_is_that_along_e",
+    ),
+    "half of the integral along a path": (
+        "exponents.py",
+        "2 * process.scale * np.sum(climb",
+        "process.scale * np.sum(climb",
+        "test_exponents.py::test_on_a_line_every_exponent_is_an_integral",
+    ),
+    "the drift of the mean left in the scatter of curvatures": (
+        "stability.py",
+        "(lifted - lam[:, None] * S * lam)",
+        "lifted",
+        "test_stability.py::test_one_direction_in_closed_form",
+    ),
+    "the batch that a finite population allows, uncorrected": (
+        "stability.py",
+        "m * size / (m - 1 + size)",
+        "m * size / (m + size)",
+        "test_stability.py::test_without_replacement_the_scatter_of_a_batch_is_smaller",
+    ),
+    "eta for eta squared in the crowd at rest": (
+        "leak.py",
+        "self.learning_rate**2 * self.covariance)",
+        "self.learning_rate * self.covariance)",
+        "test_leak.py::test_a_level_with_even_noise_is_an_ornstein_uhlenbeck_radius",
+    ),
+    "a wall moved inwards by the overshoot": (
+        "leak.py",
+        "np.array(way.half_width) + kick",
+        "np.array(way.half_width) - kick",
+        "test_leak.py::test_a_box_on_a_line_is_that_of_the_exact_chain",
+    ),
+    "the null model's time and that of minibatches exchanged": (
+        "_level.py",
+        "dial * (self.fixed - ends)",
+        "dial * (ends - self.fixed)",
+        "test_leak.py::test_the_tilt_of_a_level_is_an_integral_of_roots",
+    ),
+    "a pull of eta/2B instead of eta/4B": (
+        "flattening.py",
+        "ratio / 4 * level(loss.detach())",
+        "ratio / 2 * level(loss.detach())",
+        "test_flattening.py::test_the_flow_is_that_of_an_ode_solver[0.7-0.7]",
+    ),
+    "a cloud that pulls with all of its trace": (
+        "flattening.py",
+        "(bend * cloud).sum() / 2, bend",
+        "(bend * cloud).sum(), bend",
+        "test_flattening.py::test_the_cloud_pulls_with_half_of_the_trace",
+    ),
+    "a relative sharpness with weights that are not squared": (
+        "flatness.py",
+        "float(place**2 @ diagonal)",
+        "float(abs(place) @ diagonal)",
+        "test_flatness.py::test_the_measures_are_what_their_names_say",
+    ),
+    "the weights out of a unit scaled like those into it": (
+        "flatness.py",
+        '[f"weight{layer + 1}"][unit] = -1',
+        '[f"weight{layer + 1}"][unit] = 1',
+        "test_flatness.py::test_copies_compute_the_same_and_share_three_measures[widths0-2]",
+    ),
 }
 
 WITNESS = """
@@ -928,6 +1098,14 @@ SLIPS = {
         ),
         ("front = sp.sqrt(Hs / Hf) * sp.sqrt(", "front = sp.sqrt(Hf / Hs) * sp.sqrt("),
     ],
+    "networks/your-own-network": [
+        ("noise = h - lam", "noise = h + lam"),
+        ("normed = [(one - mean) / width", "normed = [one / width"),
+        ("(s / h) * 2 / (2 - eta * h)", "(s / h) * 2 / (2 + eta * h)"),
+        ("(1 - (1 - eta * h) ** (2 * steps))", "(1 - (1 - eta * h) ** steps)"),
+        ("{p: p + u, q: p - u}", "{p: p + u, q: p + u}"),
+        ("sp.exp(-2 * time / tau)) / 2", "sp.exp(-time / tau)) / 2"),
+    ],
     "networks/flatness-and-generalisation": [
         ("copy = {w: alpha * w, v: v / alpha}", "copy = {w: alpha * w, v: alpha * v}"),
         (
@@ -941,6 +1119,54 @@ SLIPS = {
         ),
         ("takeuchi = (H_.inv() * S_).trace() / m_", "takeuchi = (S_.inv() * H_).trace() / m_"),
         ("half = (g_.T * H_.inv() * g_)[0] / 2", "half = (g_.T * H_.inv() * g_)[0]"),
+    ],
+    "beyond/one-regression": [
+        ("tilt = 2 * at / sigma**2", "tilt = at / sigma**2"),  # p for p/2
+        ("goes = -X * (X.dot(at) - unlucky)", "goes = X * (X.dot(at) - unlucky)"),
+        ("W = at.dot(at) / sigma**2", "W = at.dot(at) / (2 * sigma**2)"),
+        ("(m - 1) * h**2 * delta**2) / B", "m * h**2 * delta**2) / B"),
+        ("(2 * loss * h / B, sp.log(c))", "(loss * h / B, sp.log(c))"),
+        (
+            "sp.log(1 + (m - 1) * (c - 1)) / (m - 1))):",
+            "sp.log(1 + m * (c - 1)) / m)):",
+        ),
+        (  # κ for κ + ½, and its neighbours
+            "for alpha, power in ((0, kappa + half), (half, kappa),",
+            "for alpha, power in ((0, kappa - half), (half, kappa),",
+        ),
+        ("(1, kappa - half)):", "(1, kappa + half)):"),
+        ("inside = 1 + 2 * q * delta - sigma", "inside = 1 + q * delta - sigma"),
+        (
+            "q_max = (delta + sp.sqrt(sigma**2 + delta**2)) / sigma**2",
+            "q_max = (-delta + sp.sqrt(sigma**2 + delta**2)) / sigma**2",
+        ),
+        (
+            "S_a = sp.cosh(2 * a) + sp.sinh(2 * a) / 2",
+            "S_a = sp.cosh(2 * a) - sp.sinh(2 * a) / 2",
+        ),
+        ("best = sp.exp(a) * sp.cosh(2 * a)", "best = sp.exp(a) * sp.cosh(a)"),
+        ("L_perp = L - dL**2 / (2 * size2)", "L_perp = L + dL**2 / (2 * size2)"),
+        ("root - G / (A * F)", "root - 2 * G / (A * F)"),
+        ("diffusion - G / (A * (F + G**2 / A))", "diffusion - G / (A * (F - G**2 / A))"),
+        ("eta**2 * size / 3", "eta**2 * size"),
+        ("kick = rate * np.sqrt(mass)", "kick = rate * mass"),
+    ],
+    "beyond/jumps-and-memory": [
+        (
+            "c = sp.gamma(1 + al) * sp.sin(sp.pi * al / 2)",
+            "c = sp.gamma(al) * sp.sin(sp.pi * al / 2)",
+        ),
+        ("exit_time = al * w**al / (2 * c * eps**al)", "exit_time = al * w**al / (c * eps**al)"),
+        ("** (-1 - h / (eta * sh))", "** (-1 - 2 * h / (eta * sh))"),
+        (
+            "square = 1 - 2 * eta + eta**2 * (1 + 2 / B)",
+            "square = 1 - 2 * eta + eta**2 * (1 + 1 / B)",
+        ),
+        ("apart = a**m / (1 - a**2)", "apart = 2 * a**m / (1 - a**2)"),
+        ("sp.gamma(2 * hur) * h ** (-2 * hur)", "sp.gamma(2 * hur) * h ** (2 * hur - 2)"),
+        ("law = 1 - 2 / z + 2 / z**2", "law = 1 - 2 / z + 1 / z**2"),
+        ("(T - t) * (1 - memory), (t, 0, T))", "T * (1 - memory), (t, 0, T))"),
+        ("/ 2 * S_ - curve**2 * S_)", "/ 2 * S_ + curve**2 * S_)"),
     ],
 }
 

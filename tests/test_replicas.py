@@ -12,9 +12,19 @@ import pytest
 import torch
 from scipy import linalg
 
-from ddt_utils import curvature, networks
+from ddt_utils import curvature, networks, streams
 from ddt_utils.criterion import Beyond, Box, LevelSet, Quench
-from ddt_utils.replicas import SGD, GaussianSGD, GradientDescent, Replicas, Rule, sgld
+from ddt_utils.replicas import (
+    SAM,
+    SGD,
+    Adam,
+    GaussianSGD,
+    GradientDescent,
+    LabelNoise,
+    Replicas,
+    Rule,
+    sgld,
+)  # fmt: skip
 
 RNG = np.random.default_rng(11)
 X, Y = RNG.normal(size=(60, 4)), RNG.integers(0, 2, 60)
@@ -44,7 +54,9 @@ def test_a_replica_is_the_same_alone_and_among_256(rule):
         alone = Replicas(NET, X, Y, rule, **options).run(80)
         apart = (many.theta[number] - alone.theta[0]).abs().max()
         assert float(apart) < 1e-9
-        assert torch.equal(many._block[2][number], alone._block[2][0])
+        drawn = [c._blocks._kept[2] for c in (many, alone)]
+        for name, part in drawn[1].items():
+            assert torch.equal(drawn[0][name][number], part[0])
     if not isinstance(rule, GradientDescent):
         assert float((many.theta[0] - many.theta[1]).abs().max()) > 1e-4
 
@@ -157,7 +169,8 @@ def test_sgd_is_what_a_plain_loop_of_torch_does():
     rule = SGD(0.1, 8, momentum=0.8)
     crowd = Replicas(NET, X, Y, rule, start=START, replicas=2, seed=1)
     draw, length = rule.draws(len(X), NET.size)
-    batches = np.concatenate([draw(crowd._stream(1, block)) for block in range(2)])
+    blocks = [draw(streams.stream(1, "training", 1, block)) for block in range(2)]
+    batches = np.concatenate([block["indices"] for block in blocks])
     theta = torch.tensor(START, requires_grad=True)
     optimiser = torch.optim.SGD([theta], lr=0.1, momentum=0.8)
     x, y = torch.from_numpy(X), torch.from_numpy(Y)
@@ -205,19 +218,18 @@ def test_gaussian_noise_has_the_covariance_of_its_factor():
 
 def test_an_epoch_visits_every_sample_once():
     draw, length = SGD(0.1, 6, sampling="epochs").draws(60, 3)
-    crowd = Replicas(NET, X, Y, SGD(0.1, 6), start=START, seed=1)
-    batches = draw(crowd._stream(0, 0))
+    batches = draw(streams.stream(1, "training", 0, 0))["indices"]
     assert length == 10 and sorted(batches.ravel()) == list(range(60))
     distinct, _ = SGD(0.1, 6, sampling="distinct").draws(60, 3)
-    assert all(len(set(batch)) == 6 for batch in distinct(crowd._stream(0, 0)))
+    assert all(len(set(batch)) == 6 for batch in distinct(streams.stream(1, "training"))["indices"])
 
 
 def test_every_sample_is_drawn_as_often():
     """χ² over 40 samples, 20 480 draws, each sampling; false alarm 1e-5."""
-    crowd = Replicas(NET, X, Y, SGD(0.1, 6), start=START, seed=1)
     for sampling in ("replacement", "distinct"):
         draw, _ = SGD(0.1, 5, sampling=sampling).draws(40, 3)
-        drawn = np.concatenate([draw(crowd._stream(0, block)).ravel() for block in range(64)])
+        blocks = [draw(streams.stream(1, "training", 0, block)) for block in range(64)]
+        drawn = np.concatenate([block["indices"].ravel() for block in blocks])
         counts = np.bincount(drawn, minlength=40)
         assert np.sum((counts - 512.0) ** 2 / 512) < 92  # χ²(39) exceeds it once in 1e5
 
@@ -469,7 +481,7 @@ def test_history_is_what_the_observer_saw():
         (lambda: SGD(0.1, 1, momentum=1), "momentum must be .* below 1, got 1"),
         (lambda: SGD(0.1, 1, sampling="all"), "one of .*'epochs'"),
         (lambda: SGD(0.1, 100, sampling="epochs").draws(60, 3), "batch_size must be 60 at most"),
-        (lambda: GaussianSGD(0.1, np.ones(3)), "factor must be an array"),
+        (lambda: GaussianSGD(0.1, np.ones((2, 2, 2))), "factor must be a matrix"),
         (lambda: sgld(0.1, 0.1, 3).draws(60, 4), "must have 4 rows"),
         (lambda: sgld(0.1, -1, 3), "diffusion must be .* above 0"),
         (lambda: Replicas(NET, X, Y, RULES[0], start=np.zeros(3), seed=1), "start must have shape"),
@@ -516,3 +528,89 @@ def test_history_is_what_the_observer_saw():
 def test_errors(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+# --- a GPU's ways, on the processor --------------------------------------------------------------
+
+
+class Played:
+    """In place of a captured graph: the same step, played to the end of the stretch."""
+
+    made = 0
+
+    def __init__(self, step, theta, state, draw):
+        self.step, Played.made = step, Played.made + 1
+
+    def run(self, theta, state, drawn, places, iteration):
+        for k, place in enumerate(places):
+            draw = {name: part[:, place] for name, part in drawn.items()}
+            now = torch.tensor(float(iteration + k), dtype=torch.float64)
+            theta, state = self.step(theta, state, draw.get("", draw), now)
+        return theta, state
+
+
+@pytest.fixture
+def gpus_ways(monkeypatch):
+    """Graphs, numbers drawn as tensors, and a host that asks once a block."""
+    from ddt_utils import _blocks, _fleet
+
+    settle, begin = _fleet.Fleet._settle, _blocks.Blocks.__init__
+
+    def settled(self, dtype):
+        settle(self, dtype)
+        self._graphs = self._patient = True
+
+    def begun(self, rule, *args, **options):
+        begin(self, rule, *args, **options)
+        self._here = not rule.on_device
+
+    def switch(on):
+        monkeypatch.setattr(_fleet.Fleet, "_settle", settled if on else settle)
+        monkeypatch.setattr(_blocks.Blocks, "__init__", begun if on else begin)
+        monkeypatch.setattr(_blocks, "Captured", Played)
+
+    return switch
+
+
+GPU_RULES = [
+    *RULES,
+    Adam(0.02, 8),
+    SAM(0.1, 8, radius=0.1, ascent="independent"),
+    SGD(0.1, 8, probabilities=np.arange(60) + 1.0),
+    LabelNoise(0.1, 8, strength=0.3, classes=2),
+]
+
+
+@pytest.mark.parametrize("rule", GPU_RULES, ids=[*IDS, "Adam", "SAM", "drawn", "labels"])
+def test_what_is_written_for_a_gpu_trains_the_same_replicas(rule, gpus_ways, tmp_path):
+    """Numbers, escapes and who is left, to the rounding of sums; looked at within blocks too."""
+    found = []
+    for on in (False, True):
+        gpus_ways(on)
+        made = Played.made
+        crowd = Replicas(NET, X, Y, rule, start=START, replicas=30, seed=5)
+        places = [crowd.run(11).theta, crowd.run(100).theta]
+        assert (Played.made > made) == on
+        for every in (1, 7):
+            watched = Replicas(NET, X, Y, rule, start=START, replicas=30, seed=5)
+            width = 0.01 if isinstance(rule, GradientDescent) else 0.12
+            times = watched.escape(Box(START, width), max_iterations=150, every=every)
+            places += [torch.from_numpy(v) for v in (times.times, times.status, times.states)]
+        found.append(places)
+    assert 0 < (found[0][-2] == 1).sum()
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+
+
+def test_a_rule_that_asks_the_host_is_not_captured(gpus_ways, monkeypatch):
+    from ddt_utils import _blocks
+
+    plain = Replicas(NET, X, Y, RULES[0], start=START, replicas=3, seed=5).run(100)
+    gpus_ways(True)
+
+    def refuse(*args):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(_blocks, "Captured", refuse)
+    crowd = Replicas(NET, X, Y, RULES[0], start=START, replicas=3, seed=5).run(100)
+    torch.testing.assert_close(crowd.theta, plain.theta, rtol=1e-12, atol=1e-14)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import brentq
 
 from ddt_utils import curvature, networks
 from ddt_utils.stability import curvature_rows, smallest_batch
@@ -73,20 +74,19 @@ def test_rows_make_the_curvature_of_the_outputs():
         np.testing.assert_allclose(whole, curvature.fisher(net, theta, x), atol=1e-12)
 
 
-def test_sgd_stays_above_it_and_leaves_below():
-    """Linear regression without residuals: the second moment over many replicas."""
-    rng = np.random.default_rng(4)
-    rows = rng.standard_normal((30, 2)) * [1.0, 0.3]
-    rate = 0.9
-    edge = smallest_batch(rows, learning_rate=rate)
-    assert 1.5 < edge < 6
-    for batch, grows in ((1, True), (int(4 * edge), False)):
-        theta = np.ones((20_000, 2))
-        for _ in range(6):
-            picked = rows[rng.integers(30, size=(20_000, batch))]
-            pull = np.einsum("rbi,rbj,rj->ri", picked, picked, theta, optimize=True)
-            theta = theta - rate / batch * pull
-        assert (np.mean(theta**2) > 3) == grows
+def test_a_batch_of_two_at_its_edge_by_listing_all_batches():
+    """The learning rate for which B* is two: over all 25 batches of two the moment is kept."""
+    rows = np.random.default_rng(4).standard_normal((5, 1, 3))
+    edge = 2 / np.linalg.eigvalsh(rows[:, 0].T @ rows[:, 0] / 5)[-1]
+
+    def beyond(rate):
+        return smallest_batch(rows, learning_rate=rate, tolerance=1e-10) - 2
+
+    rate = brentq(beyond, 0.01 * edge, 0.99 * edge)
+    h = np.einsum("mki,mkj->mij", rows, rows)
+    turns = [np.eye(3) - rate * (one + other) / 2 for one in h for other in h]
+    moment = sum(np.kron(turn, turn) for turn in turns) / 25
+    assert np.abs(np.linalg.eigvals(moment)).max() == pytest.approx(1, rel=1e-6)
 
 
 @pytest.mark.parametrize(

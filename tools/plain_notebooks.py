@@ -46,7 +46,8 @@ HEAD = """\
 
 The first cell installs `ddt_utils`, the book's module, if it is missing, and nothing else. Then
 *Run all* computes every number again, in a minute or two. No GPU is needed. Where there is one
-(*Runtime*, *Change runtime type*), `simulate` uses it if it is called with `device="cuda"`."""
+(*Runtime*, *Change runtime type*), `%env DDT_DEVICE=auto` in a cell before the others uses it:
+walkers then have the same bits, networks the same random numbers and other last digits."""
 
 
 @cache

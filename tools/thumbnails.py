@@ -376,6 +376,103 @@ def flatness_and_generalisation():
     ]
 
 
+def your_own_network():
+    """A page: a small network at its top, and points beside two lines below."""
+    page = [(42, 6), (118, 6), (118, 84), (42, 84), (42, 6)]
+    elements = [path(page, colour("ink"), 2.2)]
+    left, middle, right = [(58, 18), (58, 32)], [(80, 14), (80, 25), (80, 36)], [(102, 25)]
+    elements += [path([a, b], colour("faint"), 1.4) for a in left for b in middle]
+    elements += [path([a, b], colour("faint"), 1.4) for a in middle for b in right]
+    elements += [dot(x, y, 3, colour("ink")) for x, y in (*left, *middle, *right)]
+    elements.append(path([(50, 54), (110, 54)], colour("muted"), 1.4, dash="3 4"))
+    for x, y in ((52, 66), (59, 72), (66, 62), (73, 70), (80, 66), (88, 69), (98, 55), (105, 53)):
+        elements.append(dot(x, y, 2.6, colour("sgd")))
+    return elements
+
+
+def one_regression():
+    """A level line, three curves that leave it downwards, and points that rise to the upper two."""
+    elements = [path([(12, 20), (148, 20)], colour("ink"), 2.2)]
+    for reach, shade, dash in ((104, "ink", ""), (52, "muted", "5 4"), (26, "muted", "1 5")):
+        fall = [(12 + t, 20 + 58 * (t / (t + reach)) ** 3) for t in range(0, 137, 2)]
+        elements.append(path(fall, colour(shade), 2, dash=dash))
+    for x, y in ((30, 20), (58, 22), (86, 26), (114, 32), (140, 38)):
+        elements += [dot(x, y + 9, 2.2, colour("faint")), dot(x, y, 3.2, colour("sgd"))]
+    return elements
+
+
+def steps():
+    """A parabola in which the steps cross the bottom, each time a little higher."""
+    bowl = [(80 + t, 76 - 0.0125 * t * t) for t in range(-70, 71, 2)]
+    heights = (12, -20, 33, -52)
+    hops = [(80 + t, 76 - 0.0125 * t * t) for t in heights]
+    return [
+        path(bowl, colour("flat"), 2.6),
+        path(hops, colour("sgd"), 1.8),
+        *(dot(x, y, 3.4, colour("sgd")) for x, y in hops),
+    ]
+
+
+def cousins():
+    """Rows of points on lines of slope one, two and none."""
+    elements = []
+    for slope, shade in ((0.0, "flat"), (0.28, "sgd"), (0.56, "sharp")):
+        points = [(22 + 16 * i, 78 - 10 - slope * 16 * i) for i in range(8)]
+        elements.append(path(points, colour("muted"), 1.2))
+        elements += [dot(x, y, 3.2, colour(shade)) for x, y in points]
+    return elements
+
+
+def no_barrier():
+    """A level floor that a walker slides along, from where it is narrow to where it is wide."""
+    upper = [(14 + t, 40 - 0.19 * t) for t in range(0, 133, 4)]
+    lower = [(14 + t, 50 + 0.19 * t) for t in range(0, 133, 4)]
+    walkers = [dot(24 + 26 * i, 45 + (3, -4, 5, -3, 2)[i], 4, colour("sgd")) for i in range(5)]
+    return [
+        path(upper, colour("sharp"), 2.6),
+        path(lower, colour("flat"), 2.6),
+        path([(24, 45), (128, 45)], colour("muted"), 1.2, dash="2 5"),
+        *walkers,
+    ]
+
+
+def jumps_and_memory():
+    """A walker that creeps, and leaps once far to the side."""
+    draw, y, points = random.Random(4), 60.0, []
+    for i in range(60):
+        y += draw.gauss(0, 2) - 0.2 * (y - 60)
+        points.append((14 + 1.5 * i, y))
+    after = [(x + 95, y0 - 38) for x, y0 in points[:28]]
+    return [
+        path(points, colour("sgd"), 1.8),
+        path([points[-1], after[0]], colour("sharp"), 2.4),
+        path(after, colour("sgd"), 1.8),
+    ]
+
+
+def other_drives():
+    """A double well, and the same one smoothed to a shallow wave."""
+    sharp = well(14, 146, 76, 30)
+    smooth = [(x, 62 - 5 * math.cos(4 * math.pi * (x - 14) / 132)) for x, _ in sharp]
+    return [
+        path(sharp, colour("flat"), 2.6),
+        path(smooth, colour("ink"), 2, dash="2 5"),
+        dot(80, 61, 5, colour("sgd")),
+    ]
+
+
+def what_flatness_is_good_for():
+    """Four copies of one function, from narrow to wide, and the same step away from each bottom."""
+    elements = []
+    for i, (wide, shade) in enumerate(
+        zip((5, 9, 14, 18), ("sharp", "sharp", "flat", "flat"), strict=False)
+    ):
+        centre = 24 + 37 * i
+        bowl = [(centre + wide * t / 10, 76 - 0.5 * t * t) for t in range(-10, 11)]
+        elements += [path(bowl, colour(shade), 2.4), dot(centre, 71, 3.4, colour("sgd"))]
+    return elements
+
+
 #: The chapters in the order of the book; a function's name is the page's.
 CHAPTERS = (
     sgd_to_diffusion,
@@ -399,6 +496,14 @@ CHAPTERS = (
     spectrum,
     which_minima,
     flatness_and_generalisation,
+    your_own_network,
+    one_regression,
+    jumps_and_memory,
+    steps,
+    no_barrier,
+    other_drives,
+    what_flatness_is_good_for,
+    cousins,
     how_it_works,
     scaling_up,
 )

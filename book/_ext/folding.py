@@ -47,6 +47,14 @@ _ROOMS = {  # what a cell does that calls a room of ddt_utils
     "exact": "solves by quadrature",
     "discrete": "solves for the discrete walker",
     "generator": "solves on a grid",
+    "chains": "solves for the chain",
+    "transitions": "follows the crossings",
+    "action": "finds the least action",
+    "passes": "finds the passes",
+    "exponents": "predicts",
+    "leak": "predicts",
+    "flattening": "follows the flow",
+    "flatness": "measures the flatness",
     "limits.extrapolate": "extrapolates",
     "paths": "finds the path",
     "critical": "finds minima and saddles",
@@ -56,7 +64,7 @@ _ROOMS = {  # what a cell does that calls a room of ddt_utils
     "data": "loads data",
 }
 _FITS, _COMPARES = ("linear_fit", "line_through"), ("agreement",)
-_WALKS = ("first_passage", "ensemble", "step_bias", "Run", "sweep")
+_WALKS = ("first_passage", "ensemble", "step_bias", "Run", "Splitting", "sweep")
 _TRAINS = ("Replicas",)
 _NAMES = ("Fick", "Simpson", "Kramers", "Gauss", "Newton", "Cauchy")  # keep their capital letter
 _ORDER = ("checks", "predicts", "measures", "trains")  # what is said first

@@ -1,4 +1,4 @@
-"""Walkers on the cores of a CPU: every thread has its own lanes and its own list of walkers."""
+"""Walkers on the cores of a CPU: every thread has its own lanes, all take from one list."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import numpy as np
 
 from ddt_utils import _checks
 from ddt_utils.simulate.program import CHUNK, LANES
+
+_FREE, _CLOSED = -1, -2  # what a lane without a walker holds
 
 
 class CPU:
@@ -42,13 +44,13 @@ class CPU:
             pool.words,
         )
         waiting = np.flatnonzero(pool.status == 0)
-        self._shards = [
-            (np.zeros(1, np.int64), order, np.full(LANES, -1, np.int64))
-            for order in np.array_split(waiting, thread_count(threads))
-            if len(order)
-        ]
-        self._locks, self._closed = [Lock() for _ in self._shards], False
-        self._threads = ThreadPoolExecutor(max(len(self._shards), 1))
+        self._work = np.zeros(1, np.int64), waiting  # how many of them were taken
+        count = min(thread_count(threads), max(len(waiting), 1))
+        # a thread with more lanes than its share of few walkers would leave others without work
+        lanes = np.where(np.arange(LANES) < -(-len(waiting) // count), _FREE, _CLOSED)
+        self._lanes = [lanes.copy() for _ in range(count)]
+        self._locks, self._closed = [Lock() for _ in self._lanes], False
+        self._threads = ThreadPoolExecutor(count)
 
     def advance(self) -> int:
         """Do a slice of work.
@@ -56,7 +58,7 @@ class CPU:
         Returns:
             How many walkers are being followed.
         """
-        return sum(self._threads.map(self._slice, self._locks, self._shards))
+        return sum(self._threads.map(self._slice, self._locks, self._lanes))
 
     def close(self) -> None:
         """Wait for the threads: from then on the pool is at rest."""
@@ -69,11 +71,11 @@ class CPU:
             except KeyboardInterrupt:
                 pass  # pressed again: the pool must be at rest before it is shown
 
-    def _slice(self, lock, shard):
+    def _slice(self, lock, lane):
         with lock:
             if self._closed:
                 return 0
-            return self._run(self.slice_steps // CHUNK, *shard, *self._fixed)
+            return self._run(self.slice_steps // CHUNK, *self._work, lane, *self._fixed)
 
 
 def processors() -> int:

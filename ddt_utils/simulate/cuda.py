@@ -36,8 +36,8 @@ def require() -> None:
     if not is_available():
         raise RuntimeError(
             'device="cuda" needs an NVIDIA GPU and numba-cuda, and none is available; install '
-            'numba-cuda[cu12] or [cu13] to match the driver, or take device="cpu": the results '
-            "are the same, to the bit"
+            'numba-cuda[cu12] or [cu13] to match the driver, or take device="cpu", or unset '
+            "DDT_DEVICE if that is where it was asked for: the results are the same, to the bit"
         )
 
 

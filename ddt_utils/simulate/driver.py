@@ -38,7 +38,7 @@ def first_passage(
     bound: float | None = None,
     keep: bool = True,
     threads: int | None = None,
-    device: str = "cpu",
+    device: str | None = None,
     progress: bool = False,
 ) -> EscapeTimes | EscapeStatistics:
     r"""Follow walkers until each first satisfies ``exit``.
@@ -61,7 +61,8 @@ def first_passage(
         bound: how far from the origin a walker that is not out has diverged; see :class:`Problem`.
         keep: keep the time and the last place of every walker; without, memory is constant.
         threads: how many threads share the walkers; all cores by default. No effect on results.
-        device: ``"cpu"``, ``"cuda"``, or ``"auto"``: CUDA where there is one.
+        device: ``"cpu"``, ``"cuda"``, or ``"auto"``: CUDA where there is one; by default what
+            ``DDT_DEVICE`` in the environment says, and ``"cpu"`` without it.
         progress: show a progress bar.
 
     Returns:
@@ -98,7 +99,7 @@ def first_passage(
     return run.finish(progress=progress).result()
 
 
-def step_bias(problem: Problem, *, walkers: int, seed: int, device: str = "cpu"):
+def step_bias(problem: Problem, *, walkers: int, seed: int, device: str | None = None):
     r"""What the time step still does to the mean escape time, by halving it.
 
     With the barrier shift on, the bias of the mean is :math:`c\,dt^p` with p = 1, so

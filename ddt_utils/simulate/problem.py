@@ -119,14 +119,7 @@ class Problem:
                 "an exit that is moved towards the walker uses coordinates alone, and each step "
                 f"takes dt, got {self.exit} for the rule {self.rule}; leave barrier_shift out"
             )
-        _ = self.compensated  # refuses what lies beyond single precision
-        if self.exit is not None and self.barrier_shift:
-            _reach.check_distance(self)
-        if not self._step.physical:
-            _reach.check_curvature(self)
-        line = self.landscape.dimension == 1 and self._in_coordinates
-        if self.exit is not None and self.max_time is None and line:
-            _reach.check_way(self)
+        _ = self.compensated  # refuses what single precision or the exit's reach forbids
 
     def _check_bound(self):
         """Refuse a bound that single precision or the start exceeds."""
@@ -170,7 +163,7 @@ class Problem:
     @cached_property
     def compensated(self) -> bool:
         """Are the steps so small that walkers carry the remainders of their additions along?"""
-        return precision.compensation(self, _program(self, "cpu", False, 2, 2))
+        return _sound(self)
 
     @cached_property
     def jumps(self) -> bool:
@@ -275,6 +268,20 @@ class Problem:
 @lru_cache(maxsize=256)
 def _step(rule, landscape, noise):
     return step_of(rule, landscape, noise, program.DT).complete(landscape.dimension)
+
+
+@lru_cache(maxsize=256)
+def _sound(problem):
+    """Whether walkers carry remainders, after all checks that need numbers: once for equal ones."""
+    carried = precision.compensation(problem, _program(problem, "cpu", False, 2, 2))
+    if problem.exit is not None and problem.barrier_shift:
+        _reach.check_distance(problem)
+    if not problem._step.physical:
+        _reach.check_curvature(problem)
+    line = problem.landscape.dimension == 1 and problem._in_coordinates
+    if problem.exit is not None and problem.max_time is None and line:
+        _reach.check_way(problem)
+    return carried
 
 
 @lru_cache(maxsize=256)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ddt_utils import _checks, _files
+from ddt_utils import _checks, _devices, _files
 from ddt_utils.escape import CENSORED, EscapeTimes
 from ddt_utils.simulate._arguments import check_ensemble
 from ddt_utils.simulate.cpu import CPU, thread_count
@@ -44,7 +44,8 @@ class Run:
         keep: keep the time and the last place of every walker; without, memory is constant and
             the result is an :class:`EscapeStatistics`.
         threads: how many threads share the walkers; all cores by default. No effect on results.
-        device: ``"cpu"``, ``"cuda"``, or ``"auto"``: CUDA where there is one.
+        device: ``"cpu"``, ``"cuda"``, or ``"auto"``: CUDA where there is one; by default what
+            ``DDT_DEVICE`` in the environment says, and ``"cpu"`` without it.
 
     Raises:
         ValueError: a bad argument.
@@ -70,7 +71,7 @@ class Run:
         first: int = 0,
         keep: bool = True,
         threads: int | None = None,
-        device: str = "cpu",
+        device: str | None = None,
     ):
         """Check the arguments; nobody starts yet."""
         if not isinstance(problem, Problem):
@@ -198,7 +199,7 @@ class Run:
         _files.write_arrays(path, {"about": np.array(json.dumps(numbers)), **arrays})
 
     @classmethod
-    def resume(cls, path, problem: Problem, *, threads=None, device: str = "cpu") -> Run:
+    def resume(cls, path, problem: Problem, *, threads=None, device: str | None = None) -> Run:
         """The run that was saved in a file, ready to be finished.
 
         Args:
@@ -277,11 +278,12 @@ class Run:
         bar.update(self.done - seen)
 
 
-def engine(device: str):
+def engine(device: str | None):
     """The class that carries walkers forward on a device.
 
     Args:
-        device: ``"cpu"``, ``"cuda"``, or ``"auto"``: CUDA where there is one.
+        device: ``"cpu"``, ``"cuda"``, or ``"auto"``: CUDA where there is one; by default what
+            ``DDT_DEVICE`` in the environment says, and ``"cpu"`` without it.
 
     Returns:
         :class:`~.cpu.CPU` or :class:`~.cuda.CUDA`.
@@ -290,12 +292,10 @@ def engine(device: str):
         ValueError: an unknown device.
         RuntimeError: ``"cuda"`` without CUDA.
     """
-    _checks.choice("device", device, ("cpu", "cuda", "auto"))
-    if device == "cpu":
-        return CPU
     from ddt_utils.simulate import cuda
 
-    if device == "auto" and not cuda.is_available():
+    named = _devices.chosen(device, cuda.is_available)
+    if _checks.choice("device", named, _devices.NAMES) == "cpu":
         return CPU
     cuda.require()
     return cuda.CUDA
