@@ -473,6 +473,20 @@ def what_flatness_is_good_for():
     return elements
 
 
+def the_map():
+    """A map of four patches, with a point on each."""
+    elements = [
+        path([(20, 80), (20, 12)], colour("muted"), 1.6),
+        path([(20, 80), (146, 80)], colour("muted"), 1.6),
+    ]
+    patches = ((26, 44, 58, 30, "ink"), (26, 16, 58, 22, "flat"), (90, 34, 52, 40, "sgd"))
+    for x, y, wide, high, shade in patches:
+        corner = [(x, y), (x + wide, y), (x + wide, y + high), (x, y + high), (x, y)]
+        elements.append(path(corner, colour(shade), 2.2))
+        elements.append(dot(x + wide / 2, y + high / 2, 3.6, colour(shade)))
+    return elements
+
+
 #: The chapters in the order of the book; a function's name is the page's.
 CHAPTERS = (
     sgd_to_diffusion,
@@ -504,6 +518,7 @@ CHAPTERS = (
     other_drives,
     what_flatness_is_good_for,
     cousins,
+    the_map,
     how_it_works,
     scaling_up,
 )
