@@ -132,8 +132,8 @@ def scalings(model) -> np.ndarray:
         model: of :func:`ddt_utils.networks.fully_connected` with ``activation="relu"``.
 
     Returns:
-        Shape (units, n): 1 into the unit (its offset included), −1 out of it, else 0. The copy by
-        the factors α has :math:`\theta_j\prod_u\alpha_u^{E_{uj}}`.
+        An array of shape (units, n), 1 into the unit (its offset included), −1 out of it, else 0.
+        The copy by the factors α has :math:`\theta_j\prod_u\alpha_u^{E_{uj}}`.
 
     Raises:
         ValueError: another model.

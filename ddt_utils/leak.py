@@ -88,7 +88,7 @@ class Valley:
 
     @cached_property
     def spread(self) -> np.ndarray:
-        r"""S of the crowd at rest, shape (n, n): one more step reproduces it.
+        r"""S of the crowd at rest, shape (n, n); one more step reproduces it.
 
         :math:`S=(I-\eta H)S(I-\eta H)+\eta^2C`; for small steps :math:`HS+SH=\eta C`.
         """

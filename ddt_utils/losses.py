@@ -1,8 +1,8 @@
 r"""What a sample costs: losses of a model's outputs, for one network or many at once.
 
 Outputs have shape (..., k), and leading dimensions are samples and replicas. These are the losses
-that :mod:`.networks` names in words; a :class:`.Model` of one's own takes them as its
-``output_loss``.
+that :mod:`.networks` names in words; a :class:`~ddt_utils.model.Model` of one's own takes them as
+its ``output_loss``.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ class Model:
         """Inputs, checked.
 
         Args:
-            x: shape (m, d), or (m, *input_shape).
+            x: shape (m, d), or ``(m, *input_shape)``.
 
         Returns:
             An array of the same shape.
@@ -139,7 +139,7 @@ class Model:
         """Targets, checked: classes as int64, real numbers as they are.
 
         Args:
-            y: shape (m,), or (m, *target_shape).
+            y: shape (m,), or ``(m, *target_shape)``.
             samples: m, if it is known.
 
         Returns:

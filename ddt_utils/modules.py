@@ -1,4 +1,4 @@
-r"""A ``torch.nn.Module`` of one's own as a :class:`.Model`: :func:`from_module`.
+r"""A ``torch.nn.Module`` of one's own as a :class:`~ddt_utils.model.Model`: :func:`from_module`.
 
 The module becomes a pure function of one flat vector :math:`\theta`, through
 ``torch.func.functional_call``, and all that takes a model takes it: replicas, Hessians, sample
@@ -8,8 +8,7 @@ double precision, or in that of :math:`\theta`.
 
 From a module to an escape time, predicted and measured: its Hessian and its noise are in
 :mod:`.curvature`, what compares them in :mod:`.spectrum`, the formulas in :mod:`.theory`, and
-:mod:`.replicas` trains copies until a criterion of :mod:`.criterion` lets them go. The chapter
-*Your own network* does all of it.
+:mod:`.replicas` trains copies until a criterion of :mod:`.criterion` lets them go.
 """
 
 from __future__ import annotations
@@ -47,10 +46,10 @@ class ModuleModel(Model):
     whole_inputs: bool = False
 
     def inputs(self, x) -> np.ndarray:
-        """Inputs, checked; see :meth:`.Model.inputs`.
+        """Inputs, checked; see :meth:`ddt_utils.model.Model.inputs`.
 
         Args:
-            x: shape (m, *input_shape).
+            x: shape ``(m, *input_shape)``.
 
         Returns:
             An array of the same shape; int64, if the module takes whole numbers.
@@ -171,7 +170,7 @@ def from_module(
     ``torch.nn.utils.parametrize`` has none, so that it trains, but is not saved or recorded.
 
     Args:
-        module: takes (B, *inputs), returns (B, k), or (B,), or (B, ..., k).
+        module: takes ``(B, *inputs)``, returns (B, k), or (B,), or (B, ..., k).
         loss: ``"cross entropy"``, of scores of classes, which are the last axis, averaged over
             other axes; of one output it is the log-odds of class 1. Or ``"squared"``, half the
             squared distance from the target, see :mod:`.losses`. Or a function of one sample's

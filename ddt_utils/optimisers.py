@@ -79,15 +79,15 @@ class SGD(Descent):
         return self.sampling != "epochs"
 
     def draws(self, samples: int, size: int) -> tuple[Callable, int]:
-        """The minibatches, as indices of samples; see :meth:`.Rule.draws`.
+        """The minibatches, as indices of samples; see :meth:`ddt_utils.updates.Rule.draws`.
 
         Args:
             samples: m, of the data.
             size: n, the number of parameters.
 
         Returns:
-            As of :meth:`.Rule.draws`; a row has B indices under the name ``indices`` and, if
-            samples do not count the same, B numbers under the name ``weights``.
+            As of :meth:`ddt_utils.updates.Rule.draws`; a row has B indices under the name
+            ``indices`` and, if samples do not count the same, B numbers under the name ``weights``.
 
         Raises:
             ValueError: more distinct samples than there are, or not one weight per sample.
@@ -95,7 +95,7 @@ class SGD(Descent):
         return _minibatches.draws(self, samples)
 
     def step(self, gradient, theta, state, draw, iteration):
-        """See :meth:`.Rule.step`."""
+        """See :meth:`ddt_utils.updates.Rule.step`."""
         return self.descend(self._slope(gradient, theta, draw), theta, state)
 
     def _slope(self, gradient, theta, draw):
@@ -290,7 +290,7 @@ class Adam(SGD):
         )
 
     def initial_state(self, theta) -> dict:
-        """See :meth:`.Rule.initial_state`: the means of the gradient and of its square."""
+        """The means of the gradient and of its square; see ``Rule.initial_state``."""
         import torch
 
         means = {name: torch.zeros_like(theta) for name in ("mean", "square")}
@@ -298,7 +298,7 @@ class Adam(SGD):
         return rates | means
 
     def step(self, gradient, theta, state, draw, iteration):
-        """See :meth:`.Rule.step`."""
+        """See :meth:`ddt_utils.updates.Rule.step`."""
         slope = self._slope(gradient, theta, draw)
         slope = direction(slope) if self.normalised else slope
         mean = self.momentum * state["mean"] + (1 - self.momentum) * slope

@@ -44,7 +44,7 @@ class Replicas(_fleet.Fleet):
         x: inputs, shape (m, d), or as the model takes them.
         y: targets, shape (m,): classes from 0, or real numbers, as the model says.
         rule: :class:`.SGD`, :class:`.GaussianSGD`, :class:`.GradientDescent`, another of
-            :mod:`.optimisers`, or one's own.
+            :mod:`ddt_utils.optimisers`, or one's own.
         start: where every replica begins, shape (n,), or each, shape (R, n).
         replicas: R, if ``start`` has shape (n,); one by default.
         seed: a whole number from 0 to 2⁶⁴ − 1.

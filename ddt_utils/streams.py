@@ -129,7 +129,7 @@ class Streams:
             shape: of each stream's numbers.
 
         Returns:
-            A tensor of shape (R, *shape), int64.
+            A tensor of shape ``(R, *shape)``, int64.
 
         Raises:
             ValueError: the streams were read before, or there are no such numbers.
@@ -153,7 +153,7 @@ class Streams:
             shape: of each stream's numbers.
 
         Returns:
-            A tensor of shape (R, *shape), float64.
+            A tensor of shape ``(R, *shape)``, float64.
         """
         count = math.prod(shape)
         return self._filled(count, lambda w: (_philox.uniforms(w), count)).reshape(-1, *shape)
@@ -165,7 +165,7 @@ class Streams:
             shape: of each stream's numbers.
 
         Returns:
-            A tensor of shape (R, *shape), float64.
+            A tensor of shape ``(R, *shape)``, float64.
         """
         count = math.prod(shape)
         spare = math.ceil(1.025 * count + 3 * math.sqrt(count)) + 64  # 1.022 ± 0.2/√count each

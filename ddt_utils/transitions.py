@@ -281,7 +281,7 @@ def probability_current(operator, density) -> np.ndarray:
         density: P, shape of the grid.
 
     Returns:
-        J at the nodes, shape (variables, …): the mean of the currents of a node's links, so at a
+        J at the nodes, shape (variables, …); the mean of the currents of a node's links, so at a
         wall the normal part is that half a cell inside.
 
     Raises:

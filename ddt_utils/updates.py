@@ -11,7 +11,8 @@ in the direction of the gradient's sign::
         def step(self, gradient, theta, state, draw, iteration):
             return theta - self.learning_rate * gradient(theta).sign(), state
 
-Rules with a second gradient, a memory of sizes or noise on the labels are in :mod:`.optimisers`.
+Rules with a second gradient, a memory of sizes or noise on the labels are in
+:mod:`ddt_utils.optimisers`.
 """
 
 from __future__ import annotations
@@ -184,9 +185,9 @@ class GradientDescent(Descent):
 
     Args:
         learning_rate: η, one number, or one per replica.
-        momentum: see :class:`Descent`.
-        weight_decay: see :class:`Descent`.
-        normalised: see :class:`Descent`.
+        momentum: see ``Descent``.
+        weight_decay: see ``Descent``.
+        normalised: see ``Descent``.
 
     Raises:
         ValueError: a number out of its range.
@@ -210,9 +211,9 @@ class GaussianSGD(Descent):
         factor: F with :math:`F F^\top = C`, the covariance of a minibatch gradient: a matrix of
             shape (n, k); or the diagonal of one, n numbers; or one number times the identity. For
             SGLD of diffusion D it is :math:`\sqrt{2D/\eta}`, see :func:`sgld`.
-        momentum: see :class:`Descent`.
-        weight_decay: see :class:`Descent`.
-        normalised: see :class:`Descent`; of gradient and noise together.
+        momentum: see ``Descent``.
+        weight_decay: see ``Descent``.
+        normalised: see ``Descent``; of gradient and noise together.
 
     Raises:
         ValueError: a number out of its range, or F not finite.

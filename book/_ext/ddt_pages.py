@@ -292,7 +292,7 @@ def setup(app):
     for name, directive in TABLES.items():
         app.add_directive(name, directive)
     app.add_directive("result", Result)
-    app.add_directive("aside", Aside)
+    app.add_directive("aside", Aside, override=True)  # the name is taken
     app.add_directive("chapter-cards", ChapterCards)
     app.add_role("minutes", minutes_role)
     app.add_role("evidence", Evidence())

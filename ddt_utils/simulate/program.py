@@ -133,7 +133,7 @@ def carrying(step: Step, dimension: int, compensated: bool) -> list[int]:
         compensated: do the coordinates?
 
     Returns:
-        The places in the state: coordinates, if they do, and a clock, if there is one.
+        The places in the state, coordinates if they do and a clock if there is one.
     """
     return [*range(dimension * compensated), *(i for i, s in enumerate(step.state) if s == CLOCK)]
 

@@ -59,7 +59,7 @@ class RareEscapes:
 
     @property
     def rate(self) -> float:
-        """Escapes in a unit of t: p over the mean time of a loop."""
+        """Escapes in a unit of t, p over the mean time of a loop."""
         return self.probability / float(np.mean(self.loops))
 
     @property

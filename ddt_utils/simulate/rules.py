@@ -1,8 +1,9 @@
 r"""What a walker does in one step, as data.
 
-A rule is a function of a landscape, a noise and the symbol ``dt`` that returns a :class:`Step`: the
-new state as SymPy expressions of the old one and of fresh random numbers. The compiled loop is
-generated from it, so a new rule is a few lines of algebra and no change in the engine.
+A rule is a function of a landscape, a noise and the symbol ``dt`` that returns a
+:class:`~ddt_utils.simulate.Step`: the new state as SymPy expressions of the old one and of fresh
+random numbers. The compiled loop is generated from it, so a new rule is a few lines of algebra and
+no change in the engine.
 
 For example, SGD that looks at the sign of the gradient alone::
 
@@ -12,19 +13,21 @@ For example, SGD that looks at the sign of the gradient alone::
         moves = [x + dt * sp.sign(new - x) for x, new in pairs]
         return dataclasses.replace(step, update=tuple(moves), physical=True)
 
-There are rules of a diffusion, :func:`euler_maruyama`, :func:`isothermal` and :func:`stratonovich`;
-SGD, :func:`sgd`; other noise, :func:`~ddt_utils.simulate.label_noise`,
+There are rules of a diffusion, :func:`~ddt_utils.simulate.euler_maruyama`,
+:func:`~ddt_utils.simulate.isothermal` and :func:`~ddt_utils.simulate.stratonovich`; SGD,
+:func:`~ddt_utils.simulate.sgd`; other noise, :func:`~ddt_utils.simulate.label_noise`,
 :func:`~ddt_utils.simulate.stable`, :func:`~ddt_utils.simulate.fractional` and, with inertia,
 :func:`~ddt_utils.simulate.langevin`; and what goes on top of one of these,
-:func:`momentum`, :func:`~ddt_utils.simulate.sam`, :func:`~ddt_utils.simulate.adam`,
-:func:`~ddt_utils.simulate.adal`, :func:`~ddt_utils.simulate.weight_decay` and
-:func:`~ddt_utils.simulate.normalised`.
+:func:`~ddt_utils.simulate.momentum`, :func:`~ddt_utils.simulate.sam`,
+:func:`~ddt_utils.simulate.adam`, :func:`~ddt_utils.simulate.adal`,
+:func:`~ddt_utils.simulate.weight_decay` and :func:`~ddt_utils.simulate.normalised`.
 
 What a rule's walkers carry beside their place has a name by which an exit or an observable can ask
-for it: the ``velocity0`` of :func:`momentum`, for example.
+for it: the ``velocity0`` of :func:`~ddt_utils.simulate.momentum`, for example.
 
 A walker that is not out and lands beyond ten times the box of its landscape has diverged, so a rule
-with long jumps, such as Lévy noise, wants a bound of its own; see :class:`Problem`.
+with long jumps, such as Lévy noise, wants a bound of its own; see
+:class:`~ddt_utils.simulate.Problem`.
 """
 
 from __future__ import annotations

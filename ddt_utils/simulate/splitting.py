@@ -24,7 +24,7 @@ level and any step, long ones included, because ties are cut and paths are branc
 (Bréhier, Gazeau, Goudenège, Lelièvre and Rousset, Annals of Applied Probability 26, 3559, 2016).
 With a level that orders places as the probability of escape does, its relative variance is little
 more than :math:`|\ln p|/N`. With a bad one it stays right on average and scatters more, at worst so
-that a rare repetition holds the mean: see :attr:`RareEscapes.spread`. At an exponent of 30 in ten
+that a rare repetition holds the mean: see ``RareEscapes.spread``. At an exponent of 30 in ten
 dimensions, with a thousand paths, the distance along the escape direction has a spread of 0.25, a
 direction that is eleven degrees off 0.3, and the loss itself, which any direction raises, 4.
 """
