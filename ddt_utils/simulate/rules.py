@@ -14,7 +14,7 @@ For example, SGD that looks at the sign of the gradient alone::
         return dataclasses.replace(step, update=tuple(moves), physical=True)
 
 There are rules of a diffusion, :func:`~ddt_utils.simulate.euler_maruyama`,
-:func:`~ddt_utils.simulate.isothermal` and :func:`~ddt_utils.simulate.stratonovich`; SGD,
+``isothermal`` and ``stratonovich``; SGD,
 :func:`~ddt_utils.simulate.sgd`; other noise, :func:`~ddt_utils.simulate.label_noise`,
 :func:`~ddt_utils.simulate.stable`, :func:`~ddt_utils.simulate.fractional` and, with inertia,
 :func:`~ddt_utils.simulate.langevin`; and what goes on top of one of these,
