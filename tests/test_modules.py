@@ -176,7 +176,7 @@ def test_replicas_are_plain_training_loops_one_by_one(net, options, x, y, truth)
     starts = model.theta(net) + 0.1 * reals(3, model.size)
     rule = SGD(rate, 3, momentum=0.6)
     crowd = Replicas(model, x, y, rule, start=starts, seed=4).run(5)
-    drawn = np.asarray(crowd._block[2])[:, :5]
+    (drawn,) = (np.asarray(part)[:, :5] for part in crowd._blocks.of(np.arange(3), 0).values())
     for start, batches, end in zip(starts, drawn, crowd.theta, strict=True):
         alone = model.module(start).eval()
         own = [part for part in alone.parameters() if part.requires_grad]

@@ -366,7 +366,6 @@ MISTAKES = {
         "simulate/program.py",
         '" = seeds(seed, first + w)"',
         '" = seeds(seed, first + l)"',
-        "test_simulate.py::test_threads_and_slices_change_no_bit[2000-2]",
         "test_simulate.py::test_a_walker_keeps_its_stream_when_others_are_added_and_seeds_differ",
     ),
     "ties that survive a round of splitting": (
