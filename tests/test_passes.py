@@ -172,7 +172,10 @@ def test_derivatives_are_those_of_torch():
         (lambda m: passes.exits(m, [0.0, 0.0], *ONE, starts=[[1.0, 1.0]]), "index=0"),
         (lambda m: passes.between(m, [1.0, 1.0], [1.01, 1.0], *ONE), "different minima"),
         (lambda m: passes.between(m, [1.0, 1.0], [-1.0, 1.0], *ONE, images=3), "images"),
-        (lambda m: passes.over(m, [0.0, 1.0], np.ones(1), np.ones(1)), "x must have shape"),
+        (
+            lambda m: passes.over(m, [0.0, 1.0], np.ones(1), np.ones(1)),
+            "x must be an array of shape",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused(call, words):
