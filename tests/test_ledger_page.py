@@ -31,7 +31,7 @@ def opened(browser):
 
 
 def count(page):
-    return page.locator(".ledger-count").inner_text()
+    return page.locator(".ledger-count").text_content()  # also before the section is laid out
 
 
 def test_claims_are_chosen_by_keyboard_and_counted(opened):

@@ -17,6 +17,7 @@ import jupytext
 import matplotlib
 import notebooks
 import pytest
+import torch
 from matplotlib import pyplot as plt
 
 from tests.mutate import bare, mutated, needed
@@ -1177,6 +1178,7 @@ def derivations():
         for chapter, slips in SLIPS.items():
             text = ROOT / "book" / f"{chapter}.md"
             cells, names = notebooks.code_of(jupytext.read(text)), {"__name__": "__main__"}
+            torch.set_default_dtype(torch.float32)  # a chapter may choose another
             where = {}
             for right, wrong in slips:
                 mutated("\n".join(cells), right, wrong)
@@ -1193,6 +1195,7 @@ def derivations():
                     raised[chapter, right, wrong] = error
                 exec(with_source(cell, f"<{chapter} {i}>"), names)  # without the slip it holds
         plt.close("all")
+        torch.set_default_dtype(torch.float32)
     return raised
 
 
