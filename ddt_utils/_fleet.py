@@ -39,6 +39,9 @@ class Fleet:
         A processor is told by ``rows`` who moves. A GPU is asked once a block who is done, and
         moves them in vain until then.
         """
+        if not rows.size:  # all have diverged or are done: time goes on without them
+            self.iteration += count
+            return
         drawn = self._blocks.of(rows, self.iteration)
         if self._graphs and count > 1 and self._launched(rows, drawn, count, rest):
             return

@@ -1,6 +1,7 @@
 """What several tests share: the tools of the repository, importable by name, and a browser."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -26,6 +27,23 @@ FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
 ).split()
+
+
+@pytest.fixture(scope="session")
+def cuda_simulator():
+    """What a program prints in numba's CUDA simulator, which must be chosen before the import."""
+
+    def printed(program):
+        run = subprocess.run(
+            [sys.executable, "-c", program],
+            env=os.environ | {"NUMBA_ENABLE_CUDASIM": "1"},
+            capture_output=True,
+            text=True,
+        )
+        assert run.returncode == 0, run.stderr
+        return run.stdout
+
+    return printed
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,7 @@
 """The CUDA kernel has the bits of the CPU, in numba's simulator and on a GPU where there is one."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -179,16 +176,9 @@ json.dump({name: follow(name, "cuda", 24) for name in problems()}, sys.stdout)
 
 
 @pytest.fixture(scope="module")
-def simulated():
-    """What the kernels give in numba's CUDA simulator, which must be chosen before the import."""
-    run = subprocess.run(
-        [sys.executable, "-c", SIMULATED],
-        env=os.environ | {"NUMBA_ENABLE_CUDASIM": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 0, run.stderr
-    return json.loads(run.stdout)
+def simulated(cuda_simulator):
+    """What the kernels give in numba's CUDA simulator."""
+    return json.loads(cuda_simulator(SIMULATED))
 
 
 @pytest.mark.parametrize("name", problems())

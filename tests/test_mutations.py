@@ -1160,6 +1160,70 @@ SLIPS = {
         ("(T - t) * (1 - memory), (t, 0, T))", "T * (1 - memory), (t, 0, T))"),
         ("/ 2 * S_ - curve**2 * S_)", "/ 2 * S_ + curve**2 * S_)"),
     ],
+    "beyond/steps": [
+        ("(2 * (1 + mu) - eta * H))", "(2 * (1 - mu) - eta * H))"),
+        ("V = B / eta * (2 - eta * Ha)", "V = B / eta * (2 + eta * Ha)"),
+        (
+            "U = B / eta * (2 + eta * Hb)",
+            "U = B / eta * (2 - eta * Hb)",
+        ),  # 2/(2 − ηH) at the saddle
+        ("(1 - (eta * H) ** 2 / 4)) == 0", "(1 - eta * H / 4)) == 0"),
+        ("eta**2 * h**2 * (1 + 2 / B)))", "eta**2 * h**2 * (1 + 1 / B)))"),
+        ("typical = max(sp.solve(product - 1, rate))", "typical = edge"),  # mean square for typical
+        ("* (eta * lam - 4)) == 0", "* (eta * lam - 2)) == 0"),
+        ("(2 - kap * eta * C / (2 * alp))) == 0", "(2 - kap * eta * C / alp)) == 0"),
+        ("4 * alp**2 / C) == 0", "2 * alp**2 / C) == 0"),
+    ],
+    "beyond/no-barrier": [
+        ("(1 - eta**2 * g**2)) == 0", "(1 + eta**2 * g**2)) == 0"),
+        ("2 * sigma**2 / (2 - eta * h)) == 0", "2 * sigma**2 / (2 + eta * h)) == 0"),
+        ("flow = -eta**2 * sigma**2 / 4", "flow = -eta**2 * sigma**2 / 2"),
+        ("other - (kappa + d - 1) / kappa", "other - (kappa + d) / kappa"),
+        ("edge * sigma**2 / (2 * B) - beta", "edge * sigma**2 / B - beta"),
+        ("fixed - eta * G**2 / (2 * lam)", "fixed - eta * G**2 / lam"),
+        ("turn**2 - 2 * eta * lam) == 0", "turn**2 - eta * lam) == 0"),
+        ("- 4 * A / (sigma * sp.sqrt", "- 2 * A / (sigma * sp.sqrt"),
+        ("power + (Ef / Es - 1)", "power + (Ef / Es + 1)"),
+    ],
+    "beyond/other-drives": [
+        ("(eta / (1 - beta) * change + v + pull)", "(eta / (1 + beta) * change + v + pull)"),
+        ("lam = (sp.sqrt(1 + 4 * M * Hb) - 1)", "lam = (sp.sqrt(1 + 4 * M * Hb) + 1)"),
+        ("* (1 + k) / (Hb + k * Ha)", "* (1 + k) / (Ha + k * Hb)"),
+        ("assert sp.simplify(f - sp.sqrt(q)) == 0", "assert sp.simplify(f - q) == 0"),
+        ("stated = (3 + 4 * (d - 1)", "stated = (3 + 2 * (d - 1)"),
+        ("rest = blurred - (x**4 / 4 - (1 - 3 *", "rest = blurred - (x**4 / 4 - (1 - 1 *"),
+        ("({rho: s * small, C: small**-2})", "({rho: (s * small) ** 2, C: small**-2})"),  # ρ for ρ²
+        ("/ (a * (2 - eta * a))", "/ (a * (2 + eta * a))"),
+        ("phi = B / eta * (place.T", "phi = B / eta / 2 * (place.T"),
+        ("+ 4 * k * (1 + turn**2))) / 2", "+ 4 * k * (1 - turn**2))) / 2"),
+        ("- 2 * sp.diff(d_, q_) * sp.diff(phi", "- sp.diff(d_, q_) * sp.diff(phi"),
+    ],
+    "beyond/what-flatness-is-good-for": [
+        ("best - beta / (h + beta / lam**2)", "best - beta / (h - beta / lam**2)"),
+        ("(sp.log(1 + r) / 2 + (1 / (1 + r) - 1)", "(sp.log(1 + r) / 2 + (1 / (1 + r) + 1)"),
+        ("assert H == 2 * slope**2 and", "assert H == slope**2 and"),
+        ("E = barrier / (eta * C / 2)", "E = barrier / (eta * C)"),
+        ("(h_i, sp.sqrt(c / (mul * h_i)))", "(h_i, sp.sqrt(c / mul))"),
+        ("sp.log((10 + gam) / (1 + gam)) / 2", "sp.log((10 + gam) / (1 + gam))"),
+        ("((v_, 4), (W_, -2))", "((v_, 2), (W_, -2))"),
+        ("after(W_, v_, b**4 * eta)", "after(W_, v_, b**2 * eta)"),
+        ("mean_ - length**2 * (h11 + h22) / 4", "mean_ - length**2 * (h11 + h22) / 2"),
+        ("(2 * sp.exp(d / D) - 1) / K) == 0", "(sp.exp(d / D) - 1) / K) == 0"),
+        ("sd**2 * h_p**2).applyfunc", "sd**2 * h_p).applyfunc"),
+        ("- sp.sqrt(Hs / Hf)) == 0", "- sp.sqrt(Hf / Hs)) == 0"),
+    ],
+    "beyond/cousins": [
+        ("assert mean == sigma**2 * stiffness", "assert mean == sigma**2 * stiffness**2"),
+        ("(fresh / eta, eta, 0) == sigma**2 / 2", "(fresh / eta, eta, 0) == sigma**2"),
+        ("** 2 * sigma**2 * h == sigma**2 / h", "** 2 * sigma**2 * h == sigma**2"),
+        ("f * sp.diff(f, x, 2)).subs(x, place)", "f**2 * sp.diff(f, x, 2)).subs(x, place)"),
+        ("rest[xx] - power / (h * (h + nu))", "rest[xx] - power / (h * (h - nu))"),
+    ],
+    "beyond/the-map": [
+        ("stated = (E * rest / (2 * eta * h * rise))", "stated = (E * rest / (eta * h * rise))"),
+        ("(1 - 0.6 + 0.09 * (1 + 2 / 4.5))", "(1 - 0.6 + 0.09 * (1 + 1 / 4.5))"),
+        ("sp.Float(rate * np.sqrt(q / batch))", "sp.Float(rate * np.sqrt(q) / batch)"),
+    ],
 }
 
 

@@ -359,6 +359,18 @@ def test_a_replica_that_diverges_is_named_with_its_iteration_and_leaves_the_rest
     assert crowd.diverged == {1: 13, 3: 15}
 
 
+def test_time_goes_on_when_all_have_diverged():
+    """Also over the end of a block, with minibatches to draw for nobody."""
+    bowl = networks.quadratic([[2.0]])
+    crowd = Replicas(
+        bowl, np.zeros((3, 1)), np.zeros(3), SGD((2.0, 2.5), 2), start=[[1.0], [1.0]], seed=1
+    )
+    with pytest.warns(UserWarning, match="2 of 2 replicas diverged"):
+        crowd.run(200)
+    assert crowd.diverged == {0: 13, 1: 10} and crowd.iteration == 200
+    np.testing.assert_allclose(crowd.theta[:, 0].abs(), [3.0**13, 4.0**10], rtol=1e-12)
+
+
 @dataclass(frozen=True)
 class Broken(Rule):
     """Makes a nan of the second replica in iteration 70, and a momentum of it."""

@@ -1,8 +1,5 @@
 """Rare escapes: no bias at any number of paths, exact times at exponents of 30, the same bits."""
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from itertools import product
 
@@ -333,15 +330,8 @@ def on(device):
     return [float(v).hex() for v in (*result.probabilities, *result.loops)], result.walker_steps
 
 
-def test_the_cuda_kernel_gives_the_bits_of_the_cpu():
-    run = subprocess.run(
-        [sys.executable, "-c", SIMULATED],
-        env=os.environ | {"NUMBA_ENABLE_CUDASIM": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.strip() == str(on("cpu"))
+def test_the_cuda_kernel_gives_the_bits_of_the_cpu(cuda_simulator):
+    assert cuda_simulator(SIMULATED).strip() == str(on("cpu"))
 
 
 def test_ctrl_c_keeps_the_repetitions_that_are_done(monkeypatch):
