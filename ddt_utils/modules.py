@@ -8,8 +8,8 @@ double precision, or in that of :math:`\theta`.
 
 From a module to an escape time, predicted and measured: its Hessian and its noise are in
 :mod:`.curvature`, what compares them in :mod:`.spectrum`, the formulas in :mod:`.theory`, and
-:mod:`.replicas` trains copies until a criterion of :mod:`.criterion` lets them go. The chapter *Your own network*
-does all of it.
+:mod:`.replicas` trains copies until a criterion of :mod:`.criterion` lets them go. The chapter
+*Your own network* does all of it.
 """
 
 from __future__ import annotations

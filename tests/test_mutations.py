@@ -1098,6 +1098,14 @@ SLIPS = {
         ),
         ("front = sp.sqrt(Hs / Hf) * sp.sqrt(", "front = sp.sqrt(Hf / Hs) * sp.sqrt("),
     ],
+    "networks/your-own-network": [
+        ("noise = h - lam", "noise = h + lam"),
+        ("normed = [(one - mean) / width", "normed = [one / width"),
+        ("(s / h) * 2 / (2 - eta * h)", "(s / h) * 2 / (2 + eta * h)"),
+        ("(1 - (1 - eta * h) ** (2 * steps))", "(1 - (1 - eta * h) ** steps)"),
+        ("{p: p + u, q: p - u}", "{p: p + u, q: p + u}"),
+        ("sp.exp(-2 * time / tau)) / 2", "sp.exp(-time / tau)) / 2"),
+    ],
     "networks/flatness-and-generalisation": [
         ("copy = {w: alpha * w, v: v / alpha}", "copy = {w: alpha * w, v: alpha * v}"),
         (

@@ -376,6 +376,20 @@ def flatness_and_generalisation():
     ]
 
 
+def your_own_network():
+    """A page: a small network at its top, and points beside two lines below."""
+    page = [(42, 6), (118, 6), (118, 84), (42, 84), (42, 6)]
+    elements = [path(page, colour("ink"), 2.2)]
+    left, middle, right = [(58, 18), (58, 32)], [(80, 14), (80, 25), (80, 36)], [(102, 25)]
+    elements += [path([a, b], colour("faint"), 1.4) for a in left for b in middle]
+    elements += [path([a, b], colour("faint"), 1.4) for a in middle for b in right]
+    elements += [dot(x, y, 3, colour("ink")) for x, y in (*left, *middle, *right)]
+    elements.append(path([(50, 54), (110, 54)], colour("muted"), 1.4, dash="3 4"))
+    for x, y in ((52, 66), (59, 72), (66, 62), (73, 70), (80, 66), (88, 69), (98, 55), (105, 53)):
+        elements.append(dot(x, y, 2.6, colour("sgd")))
+    return elements
+
+
 def one_regression():
     """A level line, three curves that leave it downwards, and points that rise to the upper two."""
     elements = [path([(12, 20), (148, 20)], colour("ink"), 2.2)]
@@ -496,6 +510,7 @@ CHAPTERS = (
     spectrum,
     which_minima,
     flatness_and_generalisation,
+    your_own_network,
     one_regression,
     jumps_and_memory,
     steps,
