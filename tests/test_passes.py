@@ -193,3 +193,22 @@ def test_a_continuum_of_minima_is_no_critical_point():
     assert len(way) == 1 and np.abs(way[0].location).max() < 1e-8
     with pytest.raises(ArithmeticError, match="did not come to rest"):
         passes.over(model, [0.0, 0.0], *ONE)
+
+
+def test_a_descent_follows_a_soft_valley_to_its_end():
+    """From the top of (w² − 1)²/2 into a valley 20,000 times as soft, along which 3 are left."""
+    w, z = sp.symbols("w z", real=True)
+    soft = 2e-4
+    well = Landscape((w**2 - 1) ** 2 / 2 + soft * (z - 3 * w) ** 2 / 2, (w, z), name="soft",
+                     box=((-2, 2), (-5, 5)))  # fmt: skip
+    way = passes.over(of_landscape(well), [0.01, 0.0], *ONE)
+    ends = sorted((way.minimum.location.tolist(), way.beyond.location.tolist()))
+    np.testing.assert_allclose(ends, [[-1, -3], [1, 3]], atol=1e-7)
+    track = way.down if way.beyond.location[0] > 0 else way.up[::-1]
+    # steepest descent: dz/dw there, integrated from the first place that is kept off the top
+    slopes = np.stack([well.gradient(*place) for place in track[1:-1]])
+    ahead = np.diff(track, axis=0)[1:]
+    cosine = -np.sum(slopes * ahead, axis=1) / (
+        np.linalg.norm(slopes, axis=1) * np.linalg.norm(ahead, axis=1)
+    )
+    assert np.median(cosine) > 0.999
