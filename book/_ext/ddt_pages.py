@@ -17,6 +17,7 @@ from cards import ChapterCards
 from evidence import Evidence
 from folding import fold
 from formulas import cut_font, typeset
+from heights import tell_heights
 from lighten import lighten
 from opening import (
     Aside,
@@ -279,6 +280,8 @@ def finish(app, exception):
     numbers = equation_numbers(soups.values())
     for soup in soups.values():
         name_equations(soup, numbers)
+    for soup in soups.values():
+        tell_heights(soup)
     lighten(out, soups)
     for page in pages:
         text = page.read_text(encoding="utf-8")
