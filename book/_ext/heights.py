@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 
 _READ = "p, li, dd, dt, div.math, .escape-lab, figure, figcaption, h2, h3, h4, tr, pre, summary"
-_PIXELS = {"math": 150, "lab": 700, "fold": 35, "line": 24, "code": 17}
+_PIXELS = {"math": 150, "lab": 700, "fold": 35, "line": 24, "code": 24}
 _WIDE = {"letters": 78, "figure": 470, "head": 75, "row": 1.5}
 _NARROW = {"letters": 40, "figure": 350, "head": 100, "row": 1.2}
 
