@@ -141,8 +141,8 @@ def test_a_reader_sees_the_page_whole(view, name):
     assert seen["unnamed"] == 0 and seen["broken"] == 0
     assert seen["clipped"] == [] and seen["scrolling"] <= 2
     assert seen["cut"] == []  # a section cuts what sticks out of it
-    if name != "book/ledger.html":  # whose parts are folded on a phone, by its script
-        assert all(0.7 < ratio < 2.5 for ratio in seen["tall"])
+    if name != "book/ledger.html":  # all its parts are open here, and on a phone it shuts them
+        assert all(0.6 < ratio < 2.5 for ratio in seen["tall"])
     assert seen["headings"] == 1 or not name.startswith("book/")
     assert seen["apart"] == []  # a comma from its formula
     assert seen["tables"] == 0 or "wide" in kind

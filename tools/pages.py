@@ -1,6 +1,6 @@
 """Look at the built pages: every page of the table of contents is there and has something on it.
 
-The folder's first page leads to the book's; Jupyter Book writes one without title, language or icon.
+The folder's first page leads to the book's; Jupyter Book writes one without title or icon.
 """
 
 from __future__ import annotations

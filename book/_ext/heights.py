@@ -1,20 +1,24 @@
 """How tall a section will be, told to the browser before it lays the section out.
 
 Sections far from the reader are not laid out (``content-visibility`` in ``escape.css``). Until then
-a box stands for each; if the boxes are about as tall as the sections, the scroll bar tells the truth
-and what is measured unseen seldom lies upon what follows. The pixels below were fitted to all sections
-of the book as Chromium draws them, and a tenth is added: nine of ten come out between 0.9 and 1.6
-of their height.
+a box stands for each. If the boxes are about as tall as the sections, the scroll bar tells the
+truth, and what is measured unseen seldom lies upon what follows. The pixels below were fitted to
+all sections of the book as Chromium draws them, and a tenth is added: nine of ten come out between
+0.9 and 1.6 of their height.
 """
 
 from __future__ import annotations
 
 import math
 
+from verbatim import text_of
+
 _READ = "p, li, dd, dt, div.math, .escape-lab, figure, figcaption, h2, h3, h4, tr, pre, summary"
 _PIXELS = {"math": 150, "lab": 700, "fold": 35, "line": 24, "code": 24}
-_WIDE = {"letters": 78, "figure": 470, "head": 75, "row": 1.5}
+_SHUT = "details:not([open])"
+_WIDE = {"letters": 78, "figure": 470, "head": 75, "row": 1.5, "shut": _SHUT}
 _NARROW = {"letters": 40, "figure": 350, "head": 100, "row": 1.2}
+_NARROW["shut"] = f"{_SHUT}, details.ledger-part"  # which its script shuts on a phone
 
 
 def tell_heights(page) -> None:
@@ -28,7 +32,7 @@ def tell_heights(page) -> None:
         section["style"] = f"--tall: {wide}px; --tall-narrow: {narrow}px"
 
 
-def height(section, letters: int, figure: int, head: int, row: float) -> int:
+def height(section, letters: int, figure: int, head: int, row: float, shut: str) -> int:
     """The height of a section in pixels; what is folded does not count.
 
     Args:
@@ -37,23 +41,24 @@ def height(section, letters: int, figure: int, head: int, row: float) -> int:
         figure: the height of a figure without its caption.
         head: the height of a heading.
         row: the space of a line in a table, in lines.
+        shut: what is folded, as a CSS selector.
 
     Returns:
         The height.
     """
-    shut = {
+    unseen = {
         id(part)
-        for fold in section.select("details:not([open])")
+        for fold in section.select(shut)
         for part in fold.find_all(True)
         if part.name != "summary" or part.parent is not fold
     }
     total = 0.0
     for part in section.select(_READ):
-        if id(part) in shut or (part.name in ("p", "li") and part.find_parent("table")):
+        if id(part) in unseen or (part.name in ("p", "li") and part.find_parent("table")):
             continue
-        lines = math.ceil(len(part.get_text()) / letters) * _PIXELS["line"]
+        lines = math.ceil(len(text_of(part)) / letters) * _PIXELS["line"]
         if part.name == "pre":
-            total += (part.get_text().count("\n") + 1) * _PIXELS["code"]
+            total += (text_of(part).count("\n") + 1) * _PIXELS["code"]
         elif part.name == "div":
             total += _PIXELS["math" if "math" in part["class"] else "lab"]
         elif part.name == "figure":
