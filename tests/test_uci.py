@@ -1,24 +1,27 @@
 """Fetching data sets, against a local stand-in for the servers of OpenML and of UCI.
 
 The stand-in answers the four requests that scikit-learn makes of OpenML, and serves the archives.
-What it serves has the size and the classes of the real sets; the numbers are made up.
+What it serves has the size and the classes of the real sets; the numbers are made up. Where
+DDT_DATA names a folder of the real files, they are tried too.
 """
 
 import hashlib
 import http.server
 import io
 import json
+import os
 import threading
 import time
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
 from sklearn.datasets import _openml
 
-from ddt_utils import uci
+from ddt_utils import data, uci
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:A network error", "ignore:Invalid cache", "ignore:Retry downloading"
@@ -277,3 +280,124 @@ def test_unknown_names_are_refused_before_anything_is_asked(server, tmp_path):
     with pytest.raises(ValueError, match="name must be one of .*'mnist'"):
         uci.fetch("mnist", folder=tmp_path)
     assert server.asked == []
+
+
+def put(folder, name, columns, labels):
+    """Lay a set's plain files into a folder, its numbers made up."""
+    remote = uci._REMOTE[name]
+    if name == "banknote":
+        lines = joined(columns, (labels.astype(int) - 1).astype(str), ",")
+    else:
+        other = np.ones(len(labels))
+        names = [f"M{j}" for j in range(columns.shape[1])] + list(remote.answers)
+        table = np.column_stack([columns, labels.astype(float), other])
+        lines = [",".join(names)] + [",".join(map(repr, row)) for row in table.tolist()]
+    (folder / remote.files[0][0]).write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize("name", ["banknote", "cardiotocography", "cardiotocography states"])
+@pytest.mark.parametrize("way", ["folder", "environment"])
+def test_plain_files_are_taken_as_they_lie(server, tmp_path, monkeypatch, name, way):
+    labels = labels_of(name)
+    columns = np.random.default_rng(5).normal(3, 2, (len(labels), dict(table())[name].features))
+    put(tmp_path, name, columns, labels)
+    if way == "environment":
+        monkeypatch.setenv(uci.DATA, str(tmp_path))
+    before = sorted(tmp_path.rglob("*"))
+    found = uci.fetch(name, folder=tmp_path if way == "folder" else None)
+    np.testing.assert_allclose(found.inputs, stats.zscore(columns), atol=1e-12)
+    np.testing.assert_array_equal(found.targets, labels.astype(int) - 1)
+    assert server.asked == [] and sorted(tmp_path.rglob("*")) == before
+
+
+def test_plain_files_of_avila_are_held_to_their_checksums(server, tmp_path, monkeypatch):
+    labels = labels_of("avila")
+    columns, parts = avila(labels)
+    for (inside, _), text in zip(uci._REMOTE["avila"].files, parts, strict=True):
+        (tmp_path / inside).write_bytes(text.encode())
+    with pytest.raises(ValueError, match="MD5 of avila-tr.txt is wrong.*restore it, or take it"):
+        uci.fetch("avila", folder=tmp_path)
+    path = serve_archive(server, monkeypatch, "avila", parts)
+    found = uci.fetch("avila", folder=tmp_path)
+    np.testing.assert_allclose(found.inputs, stats.zscore(columns), atol=1e-12)
+    assert server.asked == []
+    (tmp_path / "avila-ts.txt").unlink()  # half of a set is none
+    again = uci.fetch("avila", folder=tmp_path)
+    np.testing.assert_array_equal(again.inputs, found.inputs)
+    assert server.asked == [path] and uci.checksum(again) == uci.checksum(found)
+
+
+def test_what_ddt_data_lacks_is_fetched_elsewhere(server, tmp_path, monkeypatch):
+    (tmp_path / "plain").mkdir()
+    monkeypatch.setenv(uci.DATA, str(tmp_path / "plain"))
+    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path / "kept"))
+    path, _, _ = banknote(server)
+    uci.fetch("banknote")
+    assert path in server.asked and not list((tmp_path / "plain").iterdir())
+
+
+@pytest.mark.parametrize("broken", ["count", "ragged", "words", "names", "class"])
+def test_other_plain_files_are_refused(tmp_path, broken):
+    name = "cardiotocography"
+    labels = labels_of(name)
+    columns = np.random.default_rng(6).normal(size=(len(labels), 21))
+    put(tmp_path, name, columns, labels)
+    path = tmp_path / "cardiotocography.csv"
+    text = path.read_text()
+    lines = text.split("\n")
+    changed = {
+        "count": "\n".join(lines[:-2]),
+        "ragged": text + "1,2\n",
+        "words": text.replace(lines[5].split(",")[0], "five", 1),
+        "names": text.replace("NSP", "STATE", 1),
+        "class": text.replace(lines[5], lines[5].rsplit(",", 2)[0] + ",1.5,1.0"),
+    }
+    path.write_text(changed[broken])
+    with pytest.raises(ValueError, match="must have" if broken != "words" else "restore it, or"):
+        uci.fetch(name, folder=tmp_path)
+
+
+def test_a_checksum_is_the_same_from_everywhere(server, tmp_path):
+    """From OpenML with its other columns, or from a plain file; and it survives a subset."""
+    name = "cardiotocography"
+    labels = labels_of(name)
+    columns = cardiotocography(labels)
+    serve_openml(server, name, columns, labels)
+    (tmp_path / "plain").mkdir()
+    put(tmp_path / "plain", name, columns[:, [j for j in range(3, 25) if j != 15]], labels)
+    one = uci.fetch(name, folder=tmp_path, binary=True)
+    other = uci.fetch(name, folder=tmp_path / "plain")
+    assert uci.checksum(one) == uci.checksum(other.subset(np.arange(9)))
+    assert len(uci.checksum(one)) == 64
+    columns[3, 4] += 1e-9
+    put(tmp_path / "plain", name, columns[:, [j for j in range(3, 25) if j != 15]], labels)
+    assert uci.checksum(uci.fetch(name, folder=tmp_path / "plain")) != uci.checksum(one)
+    with pytest.raises(ValueError, match="must be from uci.fetch.*wine"):
+        uci.checksum(data.wine())
+
+
+@pytest.mark.skipif(uci.DATA not in os.environ, reason="DDT_DATA names no folder of the true files")
+@pytest.mark.parametrize(
+    "name", ["avila", "banknote", "cardiotocography", "cardiotocography states"]
+)
+def test_the_true_files_from_the_folder_and_through_the_stand_in(
+    server, tmp_path, monkeypatch, name
+):
+    """What OpenML adds to Cardiotocography (times, copies, a zero, the ten marks) is made up."""
+    plain = uci.fetch(name)
+    remote, folder = uci._REMOTE[name], Path(os.environ[uci.DATA])
+    if name == "avila":
+        parts = [(folder / inside).read_bytes().decode() for inside, _ in remote.files]
+        serve_archive(server, monkeypatch, name, parts, checksums=False)
+    else:
+        columns, labels = uci._plain(remote, folder)
+        if name != "banknote":
+            whole = cardiotocography(labels)
+            whole[:, [j for j in range(3, 25) if j != 15]] = columns
+            columns = whole
+        serve_openml(server, name, columns, labels)
+    monkeypatch.delenv(uci.DATA)
+    fetched = uci.fetch(name, folder=tmp_path)
+    assert server.asked and fetched.source == plain.source
+    np.testing.assert_array_equal(fetched.inputs, plain.inputs)
+    np.testing.assert_array_equal(fetched.targets, plain.targets)
