@@ -125,10 +125,10 @@ def fetch(
     Not verified: the live servers were out of reach when this was written, and it was tried
     against a local stand-in, with the true numbers of all but Sensorless. The class counts of all
     but Sensorless are those of public copies of the files; the counts of Sensorless, the OpenML
-    numbers and the addresses were found in public sources. OpenML numbers for Avila and Sensorless were not found, so these
-    come from UCI. The order of OpenML's columns of Cardiotocography is that of UCI's raw table, as
-    far as can be told; that the last ten mark one class each, and that one of V4 to V25 is
-    constant, is checked.
+    numbers and the addresses were found in public sources. OpenML numbers for Avila and Sensorless
+    were not found, so these come from UCI. The order of OpenML's columns of Cardiotocography is
+    that of UCI's raw table, as far as can be told; that the last ten mark one class each, and that
+    one of V4 to V25 is constant, is checked.
 
     Args:
         name: one of ``SETS``.
