@@ -216,6 +216,19 @@ def epochs():
     return elements + [dot(x, y, 3, colour("sgd")) for x, y in level[5::8]]
 
 
+def papers_noise():
+    """Points along the diagonal of two axes, and others that rise more steeply below it."""
+    elements = [path([(18, 10), (18, 78), (148, 78)], colour("muted"), 1.4)]
+    elements.append(path([(24, 74), (142, 14)], colour("ink"), 1.6))
+    for i in range(9):
+        x = 30 + 13 * i
+        elements.append(dot(x, 76 - (x - 20) * 0.508, 3, colour("flat")))
+    for i in range(6):
+        x = 78 + 12 * i
+        elements.append(dot(x, 75 - (x - 74) * 0.74, 3, colour("sgd")))
+    return elements
+
+
 def _filled(share, shade):
     """The two valleys with a crowd at the bottom of each, the left one with a share."""
     elements = [path(well(12, 148, 80, 34), colour("ink"), 2.2)]
@@ -497,6 +510,7 @@ CHAPTERS = (
     is_it_gaussian,
     noise_is_curvature,
     epochs,
+    papers_noise,
     white_noise,
     sgd_noise,
     many_directions,
