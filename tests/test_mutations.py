@@ -917,6 +917,14 @@ SLIPS = {
         ("* (s2 - s1**2 / size) / (", "* (s2 - s1**2) / ("),
         ("2 / zz + 2 / zz**2 * (1 - sp.exp(-zz))", "2 / zz + 1 / zz**2 * (1 - sp.exp(-zz))"),
     ],
+    "noise/papers-noise": [
+        ("rho_ = (1 - p_) / p_", "rho_ = p_ / (1 - p_)"),
+        ("sp.log((1 - p_) ** 2), p_)", "sp.log(1 - p_), p_)"),
+        ("[[-1, 1, 0], [-1, 0, 1]]", "[[1, 1, 0], [-1, 0, 1]]"),
+        ("(wrong[k] * wrong[j] *", "(wrong[k] *"),
+        ("(J.T * Lambda_.subs(bent).subs(at) * J)", "(J.T * J)"),
+        ("U_ = (narrow**4 + wide**4) / 2 /", "U_ = (narrow**4 + wide**4) /"),
+    ],
     "theory/white-noise": [
         ('"variance": 2 * eta * D}', '"variance": eta * D}'),
         ("junction = sp.sqrt(2 * h / (g", "junction = sp.sqrt(2 * g / (h"),
