@@ -1064,6 +1064,17 @@ SLIPS = {
             "M_at, M_p = pair_of(K + eta / 2 * K_at * K_p)",
         ),
     ],
+    "networks/papers-escapes": [
+        ("step = place - eta * pull + sp", "step = place - eta * pull / sp.sqrt(k) + sp"),
+        ("stated += sp.sqrt(2 * D * k * eta) * xi", "stated += sp.sqrt(2 * D * eta) * xi"),
+        (
+            "balance = H_s * S_s + S_s * H_s - eta / B * H_s",
+            "balance = H_s * S_s + S_s * H_s - 2 * eta / B * H_s",
+        ),
+        ("cost = r**2 / (2 * s1.subs(found))", "cost = r**2 / s1.subs(found)"),
+        ("[alone] = sp.solve(2 * h1 * s1", "[alone] = sp.solve(h1 * s1"),
+        ("D * free(at).diff(at, 2) + 1", "2 * D * free(at).diff(at, 2) + 1"),
+    ],
     "networks/spectrum": [
         ("excess = sp.exp(-sp.log(belief[y])) - 1", "excess = sp.exp(-sp.log(belief[y]))"),
         ("doubt = 1 - sp.exp(-surprise)  # ε", "doubt = sp.exp(-surprise)  # ε"),

@@ -358,6 +358,24 @@ def network_minimum():
     return elements + [dot(*m, 8, colour(s)) for m, s in zip(middle, shades, strict=True)]
 
 
+def papers_escapes():
+    """A row of three panels with rising dots, and below it a bowl with a box around its bottom."""
+    elements = []
+    for i in range(3):
+        left = 14 + 47 * i
+        elements.append(path([(left, 6), (left, 40), (left + 38, 40)], colour("muted"), 1.4))
+        elements.append(path([(left + 3, 37), (left + 36, 10)], colour("ink"), 1.6))
+        for t in (6, 15, 24, 33):
+            elements.append(dot(left + t, 39.5 - 0.82 * t, 2.6, colour("sgd")))
+    bowl = [(80 + t, 84 - 0.0075 * t * t) for t in range(-66, 67, 2)]
+    elements.append(path(bowl, colour("flat"), 2.4))
+    box = [(58, 64), (102, 64), (102, 88), (58, 88), (58, 64)]
+    return elements + [
+        path(box, colour("muted"), 1.4, dash="3 4"),
+        dot(108, 74, 3.6, colour("sgd")),
+    ]
+
+
 def spectrum():
     """Bars of falling height, a few large ones and many small."""
     heights = (62, 47, 30, 12, 8, 6, 5, 4, 3, 3, 2, 2)
@@ -521,6 +539,7 @@ CHAPTERS = (
     in_one_page,
     logistic_valley,
     network_minimum,
+    papers_escapes,
     spectrum,
     which_minima,
     flatness_and_generalisation,
