@@ -1222,6 +1222,7 @@ SLIPS = {
         ("({rho: s * small, C: small**-2})", "({rho: (s * small) ** 2, C: small**-2})"),  # ρ for ρ²
         ("/ (a * (2 - eta * a))", "/ (a * (2 + eta * a))"),
         ("phi = B / eta * (place.T", "phi = B / eta / 2 * (place.T"),
+        ("- sp.diff(spread_, x) / 2) == 0", "- sp.diff(spread_, x)) == 0"),
         ("+ 4 * k * (1 + turn**2))) / 2", "+ 4 * k * (1 - turn**2))) / 2"),
         ("- 2 * sp.diff(d_, q_) * sp.diff(phi", "- sp.diff(d_, q_) * sp.diff(phi"),
     ],
