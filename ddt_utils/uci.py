@@ -197,7 +197,8 @@ def checksum(dataset: Dataset) -> str:
         ValueError: the set is not from :func:`fetch`.
 
     Example:
-        >>> coins = Dataset("coins", [[0.0], [1.0]], [0, 1], source="a pocket, SHA-256 0a1b")
+        >>> source = "a pocket, SHA-256 0a1b"
+        >>> coins = Dataset("coins", [[0.0], [1.0]], [0, 1], source=source)
         >>> checksum(coins)
         '0a1b'
     """
