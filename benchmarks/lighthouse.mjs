@@ -55,5 +55,5 @@ for (const page of pages.length ? pages : PAGES) {
 }
 server.close();
 const kept = JSON.parse(fs.readFileSync(results, "utf8"));
-kept.lighthouse = scores;
+kept.lighthouse = { ...kept.lighthouse, ...scores };
 fs.writeFileSync(results, JSON.stringify(kept, null, 1) + "\n");

@@ -1,7 +1,4 @@
-"""Look at the built pages: every page of the table of contents is there and has something on it.
-
-The folder's first page leads to the book's; Jupyter Book writes one without title or icon.
-"""
+"""Look at the built pages: every page of the table of contents is there and has something on it."""
 
 from __future__ import annotations
 
@@ -33,21 +30,8 @@ def problems(html: Path) -> list[str]:
     return wrong
 
 
-FRONT = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<title>{title}</title>
-<link rel="icon" href="_static/favicon.svg" type="image/svg+xml">
-<meta http-equiv="refresh" content="0; url=book/index.html">
-<a href="book/index.html">{title}</a>
-</html>
-"""
-
-
 def main() -> int:
     html = ROOT / "_build" / "html"
-    title = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["title"]
-    (html / "index.html").write_text(FRONT.format(title=title), encoding="utf-8")
     wrong = problems(html)
     if wrong:
         print("the book is incomplete: " + "; ".join(wrong), file=sys.stderr)

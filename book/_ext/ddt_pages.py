@@ -74,6 +74,15 @@ _WAIT = """
   Promise.all(FACES.map(function (face) { return document.fonts.load(face); })).then(show, show);
 })(document.documentElement);
 """
+_FRONT = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>{title}</title>
+<link rel="icon" href="_static/favicon.svg" type="image/svg+xml">
+<meta http-equiv="refresh" content="0; url=book/index.html">
+<a href="book/index.html">{title}</a>
+</html>
+"""
 _FACES = {
     "1em 'Source Serif 4'": "source-serif-4-latin-400-normal.woff2",
     "1em 'Source Sans 3'": "source-sans-3-latin-400-normal.woff2",
@@ -271,7 +280,9 @@ def finish(app, exception):
     out = Path(app.outdir)
     (out / "_static" / "palette.css").write_text(palette_css(), encoding="utf-8")
     pages = [p for p in sorted(out.rglob("*.html")) if "_static" not in p.parts]
-    pages.remove(out / "index.html")  # only sends the reader on to the landing page
+    front = out / "index.html"  # only sends the reader on to the landing page
+    front.write_text(_FRONT.format(title=html.escape(app.config.html_title)), encoding="utf-8")
+    pages.remove(front)
     needed: dict[str, int] = {}
     found = {page: mended(app, page, needed) for page in pages}
     wrong = [problem for _, problems in found.values() for problem in problems]
@@ -280,7 +291,6 @@ def finish(app, exception):
     numbers = equation_numbers(soups.values())
     for soup in soups.values():
         name_equations(soup, numbers)
-    for soup in soups.values():
         tell_heights(soup)
     lighten(out, soups)
     for page in pages:

@@ -14,11 +14,11 @@ import math
 from verbatim import text_of
 
 _READ = "p, li, dd, dt, div.math, .escape-lab, figure, figcaption, h2, h3, h4, tr, pre, summary"
-_PIXELS = {"math": 150, "lab": 700, "fold": 35, "line": 24, "code": 24}
+_LINE, _MATH, _LAB, _FOLD = 24, 150, 700, 35  # pixels, on every screen
 _SHUT = "details:not([open])"
 _WIDE = {"letters": 78, "figure": 470, "head": 75, "row": 1.5, "shut": _SHUT}
 _NARROW = {"letters": 40, "figure": 350, "head": 100, "row": 1.2}
-_NARROW["shut"] = f"{_SHUT}, details.ledger-part"  # which its script shuts on a phone
+_NARROW |= {"shut": f"{_SHUT}, details.ledger-part"}  # the ledger's script shuts these there
 
 
 def tell_heights(page) -> None:
@@ -56,19 +56,17 @@ def height(section, letters: int, figure: int, head: int, row: float, shut: str)
     for part in section.select(_READ):
         if id(part) in unseen or (part.name in ("p", "li") and part.find_parent("table")):
             continue
-        lines = math.ceil(len(text_of(part)) / letters) * _PIXELS["line"]
-        if part.name == "pre":
-            total += (text_of(part).count("\n") + 1) * _PIXELS["code"]
-        elif part.name == "div":
-            total += _PIXELS["math" if "math" in part["class"] else "lab"]
-        elif part.name == "figure":
+        if part.name == "figure":
             total += figure
+        elif part.name == "div":
+            total += _MATH if "math" in part["class"] else _LAB
         elif part.name == "summary":
-            total += _PIXELS["fold"]
+            total += _FOLD
         elif part.name in ("h2", "h3", "h4"):
             total += head
-        elif part.name == "tr":
-            total += max(lines, _PIXELS["line"]) * row + 10
-        elif not (part.name in ("li", "dd", "figcaption") and part.find("p")):
-            total += lines
+        elif part.name == "pre":
+            total += (text_of(part).count("\n") + 1) * _LINE
+        elif part.name == "tr" or not (part.name in ("li", "dd", "figcaption") and part.find("p")):
+            lines = math.ceil(len(text_of(part)) / letters) * _LINE
+            total += max(lines, _LINE) * row + 10 if part.name == "tr" else lines
     return round(1.1 * total)
