@@ -1064,6 +1064,22 @@ SLIPS = {
             "M_at, M_p = pair_of(K + eta / 2 * K_at * K_p)",
         ),
     ],
+    "networks/other-exits": [
+        ("below = sp.integrate(2 * dial / (ra * Ha)", "below = sp.integrate(dial / (ra * Ha)"),
+        (
+            "(share / (ra * Ha) + (1 - share) / (rb * Hb))",
+            "(share / (rb * Ha) + (1 - share) / (ra * Hb))",
+        ),
+        (
+            "along = sample.subs(dict(zip((w, beta, v), u * odd))",
+            "along = sample.subs(dict(zip((w, beta, c), u * odd))",
+        ),
+        ("1 - sp.exp(-rate * pause)) - (", "1 - sp.exp(-rate * pause)) + ("),
+        (
+            "assert sp.series(wrong, q_, 0, 2).removeO() == q_ / 2",
+            "assert sp.series(wrong, q_, 0, 2).removeO() == q_",
+        ),
+    ],
     "networks/papers-escapes": [
         ("step = place - eta * pull + sp", "step = place - eta * pull / sp.sqrt(k) + sp"),
         ("stated += sp.sqrt(2 * D * k * eta) * xi", "stated += sp.sqrt(2 * D * eta) * xi"),

@@ -358,6 +358,15 @@ def network_minimum():
     return elements + [dot(*m, 8, colour(s)) for m, s in zip(middle, shades, strict=True)]
 
 
+def other_exits():
+    """Two valleys with a hill between them, and a way that goes round its top."""
+    valley = [(14 + t, 30 + 44 * math.sin(math.pi * t / 66) ** 2) for t in range(0, 133, 2)]
+    elements = [path(valley, colour("ink"), 2.2)]
+    around = [(47 + t, 66 - 58 * math.sin(math.pi * t / 66)) for t in range(0, 67, 2)]
+    elements.append(path(around, colour("sgd"), 1.8, dash="2 5"))
+    return elements + [dot(47, 68, 4, colour("sgd")), dot(113, 68, 4, colour("flat"))]
+
+
 def papers_escapes():
     """A row of three panels with rising dots, and below it a bowl with a box around its bottom."""
     elements = []
@@ -539,6 +548,7 @@ CHAPTERS = (
     in_one_page,
     logistic_valley,
     network_minimum,
+    other_exits,
     papers_escapes,
     spectrum,
     which_minima,
