@@ -140,8 +140,10 @@ def _smooth(forward, blocks, x):
         if name not in still:
             continue
         with torch.no_grad():
-            moved = forward.once(blocks | {name: part + moves[name]}, x)
-        if not _equal(moved, out):
+            moved = [
+                forward.once(blocks | {name: part + far * moves[name]}, x) for far in (1, -1, 10, -10)
+            ]
+        if not all(_equal(one, out) for one in moved):
             raise ValueError(
                 f"forward must be differentiable in its parameters, got a gradient of zero for "
                 f"{name!r}, which moves the output; use no step functions, detach() or no_grad()"
