@@ -29,6 +29,13 @@ FLAGS = (
 ).split()
 
 
+@pytest.fixture(autouse=True)
+def seeded():
+    """The same initial weights in every run: modules draw theirs from torch's global stream."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(20211)
+
+
 @pytest.fixture(scope="session")
 def cuda_simulator():
     """What a program prints in numba's CUDA simulator, which must be chosen before the import."""
