@@ -1216,6 +1216,7 @@ SLIPS = {
         ("* (eta * lam - 4)) == 0", "* (eta * lam - 2)) == 0"),
         ("(2 - kap * eta * C / (2 * alp))) == 0", "(2 - kap * eta * C / alp)) == 0"),
         ("4 * alp**2 / C) == 0", "2 * alp**2 / C) == 0"),
+        ("2 * (1 - mu**2) / (1 + mu - 2 * mu * phi)", "2 * (1 - mu**2) / (1 + mu - mu * phi)"),
     ],
     "beyond/no-barrier": [
         ("(1 - eta**2 * g**2)) == 0", "(1 + eta**2 * g**2)) == 0"),
@@ -1243,6 +1244,10 @@ SLIPS = {
         ("- 2 * sp.diff(d_, q_) * sp.diff(phi", "- sp.diff(d_, q_) * sp.diff(phi"),
     ],
     "beyond/what-flatness-is-good-for": [
+        (
+            "risen = ((sp.eye(2) - fade) * sig).trace() / 4",
+            "risen = ((sp.eye(2) - fade) * sig).trace() / 2",
+        ),
         ("best - beta / (h + beta / lam**2)", "best - beta / (h - beta / lam**2)"),
         ("(sp.log(1 + r) / 2 + (1 / (1 + r) - 1)", "(sp.log(1 + r) / 2 + (1 / (1 + r) + 1)"),
         ("assert H == 2 * slope**2 and", "assert H == slope**2 and"),
@@ -1267,6 +1272,7 @@ SLIPS = {
         ("stated = (E * rest / (2 * eta * h * rise))", "stated = (E * rest / (eta * h * rise))"),
         ("(1 - 0.6 + 0.09 * (1 + 2 / 4.5))", "(1 - 0.6 + 0.09 * (1 + 1 / 4.5))"),
         ("sp.Float(rate * np.sqrt(q / batch))", "sp.Float(rate * np.sqrt(q) / batch)"),
+        ("patience = sp.log(2) * E * cross", "patience = sp.log(2) * cross"),
     ],
 }
 
