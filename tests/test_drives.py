@@ -315,6 +315,18 @@ def test_half_is_white_and_two_kicks_need_two_memories():
     assert len(step.state) - 2 == 2 * (len(one.state) - 1) == len(step.start.normals)
 
 
+def test_kicks_of_a_full_matrix_go_by_its_factor():
+    surface = Landscape(U**4 / 4 + U * V + V**2, (U, V), name="surface", box=((-3, 3),) * 2)
+    factor, place = np.array([[0.5, 0.0], [0.3, 0.7]]), np.array([0.5, -0.25])
+    states, drawn = played(
+        fractional(0.5), surface, FactorNoise(factor), start=place, step=0.04, steps=9, seed=5
+    )
+    for state, z in zip(states[1:], drawn["normals"], strict=True):
+        down = np.array([place[0] ** 3 + place[1], place[0] + 2 * place[1]])
+        place = place - 0.04 * down + np.sqrt(0.08) * factor @ z
+        assert state == pytest.approx(place, rel=1e-9)
+
+
 # Inertia
 
 

@@ -265,6 +265,7 @@ def test_initial_values_are_those_of_the_layers():
     model = networks.from_module(mlp())
     many = model.initial(40, seed=7)
     assert torch.equal(many[:3], model.initial(3, seed=7))
+    assert len(many.unique(dim=0)) == 40
     assert not torch.equal(many[:3], model.initial(3, seed=8))
     weights = model.blocks(many)["0.weight"]
     assert float(weights.abs().max()) <= 0.5 < 2.2 * float(weights.std())  # uniform, ± 1/√4

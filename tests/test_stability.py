@@ -27,8 +27,10 @@ def test_it_is_where_the_second_moment_neither_grows_nor_shrinks(outputs):
     assert growth(rows, rate, 1.001 * found) < 1 < growth(rows, rate, 0.999 * found)
 
 
-def test_one_direction_in_closed_form():
-    root = np.array([0.7, 1.9, 1.2, 2.3])
+@pytest.mark.parametrize("root", [(0.7, 1.9, 1.2, 2.3), (1.21, 1.19, 1.2, 1.23)])
+def test_one_direction_in_closed_form(root):
+    """With samples that nearly agree B* is a ten-thousandth, and not zero."""
+    root = np.array(root)
     h, rate = root**2, 0.3
     exact = rate * h.var() / (h.mean() * (2 - rate * h.mean()))
     assert smallest_batch(root[:, None], learning_rate=rate) == pytest.approx(exact, rel=1e-5)
