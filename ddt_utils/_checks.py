@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterable
+from fractions import Fraction
 
 import numpy as np
 
@@ -49,6 +50,27 @@ def number(
     if not (inside and _within(found, above, least, below, most)):
         raise ValueError(_refusal(name, f"a {rule}", value, remedy))
     return found
+
+
+def kept(name: str, value, **bounds):
+    """A real number within bounds, kept exact: what formulas are written with.
+
+    Args:
+        name: what the number is called.
+        value: anything.
+        bounds: as for :func:`number`.
+
+    Returns:
+        The number itself if it is SymPy's or Python's, else a plain int or float: formulas take no
+        arrays and no tensors, and would compute with the few digits of a single-precision number.
+
+    Raises:
+        ValueError: as for :func:`number`.
+    """
+    found = number(name, value, **bounds)
+    if isinstance(value, (int, float, Fraction)) or hasattr(value, "free_symbols"):
+        return value
+    return int(value) if isinstance(value, np.integer) else found
 
 
 def whole(name: str, value, *, least: int = 0, most: int | None = None, remedy: str = "") -> int:

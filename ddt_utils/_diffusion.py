@@ -217,8 +217,7 @@ def expression(name, value) -> sp.Expr:
             )
         require_printable(value, name)
         return value
-    _checks.number(name, value, remedy="give numbers or SymPy expressions")
-    return sp.sympify(value)
+    return sp.sympify(_checks.kept(name, value, remedy="give numbers or SymPy expressions"))
 
 
 def _root(d):

@@ -210,6 +210,8 @@ def numpy_function(expressions, variables):
     """
     step = sp.Function("heaviside")  # SymPy would write Heaviside as a Piecewise and simplify it
     plain = tuple(sp.sympify(e).replace(sp.Heaviside, step) for e in expressions)
+    large = {n: sp.Float(n, 20) for e in plain for n in e.atoms(sp.Integer) if abs(n) >= 2**63}
+    plain = tuple(e.xreplace(large) for e in plain)  # NumPy takes no root of a large int
     return sp.lambdify(variables, plain, modules=[{"heaviside": np.heaviside}, "numpy"], cse=True)
 
 

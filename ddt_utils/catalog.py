@@ -12,6 +12,7 @@ import sympy as sp
 from ddt_utils import _checks
 from ddt_utils.landscape import Landscape
 
+_LONG = 10**15  # a fraction with so many digits is a measured number, and grows in a formula
 _x, _y = sp.symbols("x y", real=True)
 
 
@@ -51,7 +52,8 @@ def tilted_quartic(tilt) -> Landscape:
         [-1.05, 0.95]
     """
     limit = 2 / (3 * 3**0.5)
-    if not abs(_checks.number("tilt", tilt)) < limit:
+    tilt = _checks.kept("tilt", tilt)
+    if not abs(tilt) < limit:
         raise ValueError(
             f"|tilt| must be below 2/(3√3) = {limit:.4f}, got {tilt}; "
             "a larger tilt leaves one valley only"
@@ -69,9 +71,16 @@ def _flank(curvature_minimum, curvature_saddle, barrier):
 
 
 def _positive(**parameters):
-    for name, value in parameters.items():
-        _checks.number(name, value, above=0, remedy="curvatures of saddles are given as |H_b|")
-    return (sp.nsimplify(value) for value in parameters.values())
+    remedy = "curvatures of saddles are given as |H_b|"
+    given = [_checks.kept(n, v, above=0, remedy=remedy) for n, v in parameters.items()]
+    return [_exact(value) for value in given]
+
+
+def _exact(value):
+    """A number as a short fraction or root if it is one, else as a float."""
+    found = sp.nsimplify(value)
+    size = sp.prod(abs(r.p) * r.q for r in found.atoms(sp.Rational))
+    return found if 0 < size < _LONG else sp.Float(float(value))
 
 
 def two_valleys(*, sharp, flat, saddle, barrier) -> Landscape:
@@ -159,7 +168,8 @@ def rotated_double_well(*, angle=sp.pi / 6, stiffness=2) -> Landscape:
         The landscape, in x and y.
 
     Raises:
-        ValueError: the stiffness uses another symbol than u, such as x or y.
+        ValueError: the angle is no number, the stiffness neither one nor an expression, or it uses
+            another symbol than u, such as x or y.
 
     Example:
         >>> from ddt_utils import critical
@@ -168,6 +178,9 @@ def rotated_double_well(*, angle=sp.pi / 6, stiffness=2) -> Landscape:
         array([0.866, 0.5  ])
     """
     u, v = sp.symbols("u v", real=True)
+    angle = sp.sympify(_checks.kept("angle", angle, remedy="it is in radians"))
+    if not isinstance(stiffness, (sp.Expr, str)):
+        stiffness = _checks.kept("stiffness", stiffness, remedy="or give an expression in u")
     unknown = sp.sympify(stiffness).free_symbols - {u}
     if unknown:
         raise ValueError(
@@ -207,7 +220,8 @@ def mueller_brown(*, scale=1) -> Landscape:
         >>> [float(p.value.round(1)) for p in critical.minima(mueller_brown())]
         [-146.7, -108.2, -80.8]
     """
-    _checks.number("scale", scale, above=0, remedy="a negative one exchanges minima and maxima")
+    remedy = "a negative one exchanges minima and maxima"
+    scale = _checks.kept("scale", scale, above=0, remedy=remedy)
     amplitude = (-200, -100, -170, 15)
     a = (-1, -1, sp.Rational(-13, 2), sp.Rational(7, 10))
     b = (0, 0, 11, sp.Rational(3, 5))

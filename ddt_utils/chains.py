@@ -67,7 +67,7 @@ class Outcome:
 
     def __post_init__(self):
         """Check."""
-        _checks.number("weight", self.weight, above=0)
+        object.__setattr__(self, "weight", _checks.kept("weight", self.weight, above=0))
         for name in ("mean", "width"):
             found = expression(name, getattr(self, name))
             require_known(found, f"the {name} of an outcome")

@@ -35,7 +35,8 @@ class Landscape:
             It does not bound the walkers.
 
     Raises:
-        ValueError: a variable is no real symbol or occurs twice; the expression has other symbols
+        ValueError: a variable is no real symbol, promises more (positive, in a box that reaches
+            below zero) or occurs twice; the expression has other symbols
             or an unknown function; the box is not one finite interval per variable; in it the loss
             is not real, not finite, or jumps, or on a line its slope is infinite.
 
@@ -74,7 +75,10 @@ class Landscape:
                 f"variables must be distinct and at least one, got {self.variables}; "
                 "name every coordinate once"
             )
-        if not isinstance(self.expression, (sp.Expr, int, float, np.number)):
+        number = isinstance(self.expression, (int, float, np.number))
+        if isinstance(self.expression, bool) or not (
+            number or isinstance(self.expression, sp.Expr)
+        ):
             raise ValueError(
                 f"expression must be a SymPy expression, got {self.expression!r}; write it with "
                 "sympy.Symbol, not as a text or a matrix"
@@ -87,6 +91,7 @@ class Landscape:
                 "substitute numbers for parameters with expression.subs"
             )
         object.__setattr__(self, "box", _checked_box(self.box, self.dimension))
+        _require_room(self.variables, self.box)
         _sound.breaks(self.expression, self.variables, self.box, self.name)
 
     @property
@@ -234,7 +239,7 @@ class Landscape:
         Raises:
             ValueError: ``sharpness`` is not positive.
         """
-        _checks.number("sharpness", sharpness, above=0, remedy="k = 1 changes nothing")
+        sharpness = _checks.kept("sharpness", sharpness, above=0, remedy="k = 1 changes nothing")
         root = sp.sqrt(sp.sympify(sharpness))
         scaled = self.expression.subs({v: root * v for v in self.variables}, simultaneous=True)
         box = tuple((a / float(root), b / float(root)) for a, b in self.box)
@@ -319,6 +324,18 @@ def _checked_box(box, dimension):
             f"{dimension} variables, got {box!r}; in one dimension write ((low, high),)"
         )
     return pairs
+
+
+def _require_room(variables, box):
+    """Refuse a symbol that promises SymPy more than the box keeps: it would simplify with that."""
+    for variable, (low, high) in zip(variables, box, strict=True):
+        beyond = (variable.is_nonnegative and low < 0) or (variable.is_nonpositive and high > 0)
+        if beyond or variable.is_rational is not None or variable.is_integer is not None:
+            raise ValueError(
+                f"variables must be free to be anywhere in their box, got {variable} from {low:g} "
+                f"to {high:g} with the assumptions {variable._assumptions_orig}, by which SymPy "
+                'simplifies formulas; write sympy.Symbol("x", real=True)'
+            )
 
 
 @lru_cache(maxsize=512)

@@ -63,7 +63,7 @@ class WhiteNoise(Noise):
 
     def __post_init__(self):
         """Check the arguments."""
-        _checks.number("diffusion_constant", self.diffusion_constant, above=0, remedy=_SCALE)
+        _keep(self, "diffusion_constant", above=0, remedy=_SCALE)
 
     def diffusion_matrix(self, landscape: Landscape) -> sp.ImmutableMatrix:
         """D times the identity of shape (n, n)."""
@@ -99,7 +99,7 @@ class StateDependentNoise(Noise):
         given = self.expression
         if isinstance(given, tuple):
             given = tuple(expression("an entry of D", entry) for entry in given)
-        elif isinstance(given, (sp.MatrixBase, list, np.ndarray)):
+        elif isinstance(given, (sp.MatrixBase, list)) or np.ndim(given):
             given = _matrix("D", given)
         else:
             given = expression("D", given)
@@ -221,7 +221,7 @@ class MinibatchNoise(Noise):
         losses = self.losses if isinstance(self.losses, (tuple, list)) else (self.losses,)
         losses = tuple(expression("a sample loss", loss) for loss in losses)
         object.__setattr__(self, "losses", losses)
-        _checks.number("learning_rate", self.learning_rate, above=0, remedy=_SCALE)
+        _keep(self, "learning_rate", above=0, remedy=_SCALE)
         if len(losses) < 2:
             raise ValueError(f"minibatches need at least two sample losses, got {losses}")
         _checks.choice("replacement", self.replacement, (True, False))
@@ -311,9 +311,9 @@ class HessianNoise(Noise):
 
     def __post_init__(self):
         """Check the arguments."""
-        _checks.number("learning_rate", self.learning_rate, above=0, remedy=_SCALE)
-        _checks.number("batch_size", self.batch_size, above=0, remedy=_SCALE)
-        _checks.number("floor", self.floor, least=0, remedy="it is a curvature")
+        _keep(self, "learning_rate", above=0, remedy=_SCALE)
+        _keep(self, "batch_size", above=0, remedy=_SCALE)
+        _keep(self, "floor", least=0, remedy="it is a curvature")
 
     @property
     def temperature(self) -> sp.Expr:
@@ -355,8 +355,14 @@ class HessianNoise(Noise):
         return sp.Max(size, sp.sympify(self.floor)) if self.floor else size
 
 
+def _keep(noise, name, **bounds):
+    """Check a number of a noise, and hold it as formulas take it."""
+    object.__setattr__(noise, name, _checks.kept(name, getattr(noise, name), **bounds))
+
+
 def _matrix(name, given):
     """A SymPy matrix of numbers and expressions."""
+    given = given.detach().cpu().numpy() if hasattr(given, "detach") else given
     rows = given.tolist() if isinstance(given, (sp.MatrixBase, np.ndarray)) else given
     shape = np.shape(np.array(rows, dtype=object))
     if len(shape) != 2 or 0 in shape:

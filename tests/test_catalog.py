@@ -1,11 +1,13 @@
 """What the catalog says of its landscapes, against roots found elsewhere and published values."""
 
+from fractions import Fraction
 from itertools import product
 
 import mpmath as mp
 import numpy as np
 import pytest
 import sympy as sp
+import torch
 
 from ddt_utils import catalog
 
@@ -151,3 +153,42 @@ def test_a_rotation_turns_the_well_and_changes_nothing_else():
         )
     np.testing.assert_allclose(level.hessian(0, 0), np.diag([-1, 3]), atol=1e-12)
     np.testing.assert_allclose(level.hessian(1, 0), np.diag([2, 1]), atol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(7))
+def test_measured_curvatures_of_sixteen_digits_make_two_valleys(seed):
+    sharp, flat, saddle, barrier = np.random.default_rng(seed).random(4) + 0.1
+    well = catalog.two_valleys(sharp=sharp, flat=flat, saddle=saddle, barrier=barrier)
+    right = np.sqrt(2 * barrier * (1 / saddle + 1 / flat))
+    np.testing.assert_allclose(well.value([0, right]), (barrier, 0), atol=1e-12)
+    np.testing.assert_allclose(well.derivative([0, right], 2), (-saddle, flat), rtol=1e-12)
+
+
+# SymPy takes this float for 2**(428/771)*3**(185/257)*5**(195/257)*7**(710/771)/294
+def test_a_float_that_looks_like_a_root_is_a_float():
+    well = catalog.two_valleys(sharp=2, flat=0.22428327649956395, saddle=0.7, barrier=0.3)
+    assert float(well.value(0)) == pytest.approx(0.3, rel=1e-14)
+    exact = catalog.two_valleys(sharp=2, flat=1 / 3, saddle=0.75, barrier=0.25)
+    assert not exact.expression.atoms(sp.Float)
+
+
+@pytest.mark.parametrize("kind", [np.array, np.float32, torch.tensor, Fraction, sp.Rational])
+def test_a_parameter_may_be_any_kind_of_number(kind):
+    for make, name in (
+        (catalog.tilted_quartic, "tilt"),
+        (lambda v: catalog.two_valleys(sharp=3, flat=v, saddle=2, barrier=1), "flat"),
+        (lambda v: catalog.rotated_double_well(angle=v, stiffness=v), "angle"),
+        (lambda v: catalog.mueller_brown(scale=v), "scale"),
+        (catalog.quartic().rescaled, "sharpness"),
+    ):
+        place = np.array([0.3, 0.7])[: len(make(0.25).variables)]
+        assert make(kind(0.25)).value(*place) == pytest.approx(make(0.25).value(*place)), name
+
+
+@pytest.mark.parametrize(
+    "wrong", [dict(angle=True), dict(angle=[0.3]), dict(angle=np.inf), dict(stiffness=None)]
+)
+def test_a_turn_and_a_stiffness_are_numbers(wrong):
+    (name,) = wrong
+    with pytest.raises(ValueError, match=f"{name} must be a finite real number, got "):
+        catalog.rotated_double_well(**wrong)

@@ -1,8 +1,12 @@
 """Checks of arguments: what is taken, what is refused, and what the refusal says."""
 
+from decimal import Decimal
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import sympy as sp
+import torch
 
 from ddt_utils import _checks
 
@@ -96,3 +100,20 @@ def test_a_long_value_is_cut_short():
     with pytest.raises(ValueError) as caught:
         _checks.number("it", "x" * 10_000)
     assert len(str(caught.value)) < 220
+
+
+def test_a_number_for_a_formula_stays_exact_and_is_never_an_array():
+    third = sp.Rational(1, 3)
+    for given in (third, 7, 0.1, Fraction(2, 7)):
+        assert _checks.kept("it", given) is given
+    for given, wanted, kind in (
+        (np.array(0.1), 0.1, float),
+        (np.float32(0.1), float(np.float32(0.1)), float),
+        (np.int32(3), 3, int),
+        (torch.tensor(0.25), 0.25, float),
+        (Decimal("0.3"), 0.3, float),
+    ):
+        found = _checks.kept("it", given)
+        assert found == wanted and type(found) is kind
+    with pytest.raises(ValueError, match="it must be a finite real number, above 2, got array.2."):
+        _checks.kept("it", np.array(2), above=2)

@@ -454,3 +454,34 @@ def test_bad_coordinates_are_refused():
     for k in (0, -1, np.nan, "2", 1j, None):
         with pytest.raises(ValueError, match="sharpness must be a finite real number, above 0"):
             well.rescaled(k)
+
+
+@pytest.mark.parametrize(
+    "promise",
+    [dict(positive=True), dict(nonpositive=True), dict(integer=True), dict(rational=True)],
+)
+def test_a_symbol_that_promises_more_than_its_box_keeps_is_refused(promise):
+    # SymPy writes sqrt(p**2) as p or −p, and sin(π n) as 0
+    p = sp.Symbol("p", **promise)
+    with pytest.raises(ValueError, match="free to be anywhere in their box, got p from -2 to 3"):
+        Landscape(sp.sqrt(p**2), (p,), name="cone", box=((-2, 3),))
+
+
+def test_a_positive_symbol_is_taken_where_its_box_is_positive():
+    p = sp.Symbol("p", positive=True)
+    assert Landscape(p**3, (p,), name="cube", box=((0, 3),)).value(2) == 8
+
+
+@pytest.mark.parametrize("power", [19, 25, 200])
+def test_a_whole_number_of_any_length_is_a_number(power):
+    x = sp.Symbol("x", real=True)
+    loss = sp.sqrt(10**power * (3 + x**2))
+    well = Landscape(loss, (x,), name="far", box=((-1, 2),))
+    assert well.value(1.0) == pytest.approx(2 * 10 ** (power / 2), rel=1e-14)
+    assert well.derivative(1.0) == pytest.approx(10 ** (power / 2) / 2, rel=1e-14)
+
+
+def test_a_truth_value_is_no_loss():
+    x = sp.Symbol("x", real=True)
+    with pytest.raises(ValueError, match="expression must be a SymPy expression, got True"):
+        Landscape(True, (x,), name="yes", box=((-1, 1),))

@@ -5,6 +5,7 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 import sympy as sp
+import torch
 
 from ddt_utils import catalog, simulate
 from ddt_utils.landscape import Landscape
@@ -426,3 +427,29 @@ def test_a_function_that_the_rooms_do_not_know_is_refused_by_name():
         StateDependentNoise(1 + sp.erf(x) ** 2)
     with pytest.raises(ValueError, match="an entry of D may not use gamma"):
         StateDependentNoise((1 + x**2, sp.gamma(2 + y**2)))
+
+
+@pytest.mark.parametrize("kind", [np.array, np.float32, torch.tensor, sp.Rational])
+def test_a_strength_may_be_any_kind_of_number(kind):
+    well = catalog.quartic()
+    for make in (
+        WhiteNoise,
+        lambda v: HessianNoise(learning_rate=v, batch_size=3, floor=v),
+        lambda v: HessianNoise(learning_rate=0.3, batch_size=v),
+        StateDependentNoise,
+    ):
+        kick, plain = make(kind(0.375)), make(0.375)
+        np.testing.assert_allclose(
+            kick.diffusion(well, 0.7), plain.diffusion(well, 0.7), rtol=1e-15
+        )
+        assert hash(kick) is not None
+        sigma = float(kick.factor(well)[1][0].subs(well.variables[0], 0.7))
+        assert sigma**2 == pytest.approx(plain.diffusion(well, 0.7).item(), rel=1e-14)
+
+
+def test_a_matrix_may_be_a_tensor():
+    plane, d = catalog.rotated_double_well(), [[0.5, 0.125], [0.125, 0.25]]
+    found = StateDependentNoise(torch.tensor(d)).diffusion(plane, 0.3, 0.4)
+    np.testing.assert_allclose(found, d)
+    found = FactorNoise(torch.tensor(d)).diffusion(plane, 0.3, 0.4)
+    np.testing.assert_allclose(found, np.array(d) @ d)
