@@ -1389,6 +1389,7 @@ SLIPS = {
         ("(2 - kap * eta * C / (2 * alp))) == 0", "(2 - kap * eta * C / alp)) == 0"),
         ("4 * alp**2 / C) == 0", "2 * alp**2 / C) == 0"),
         ("2 * (1 - mu**2) / (1 + mu - 2 * mu * phi)", "2 * (1 - mu**2) / (1 + mu - mu * phi)"),
+        ("/ (4 * kap * alp * sharp)", "/ (2 * kap * alp * sharp)"),
     ],
     "beyond/no-barrier": [
         ("(1 - eta**2 * g**2)) == 0", "(1 + eta**2 * g**2)) == 0"),
