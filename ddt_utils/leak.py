@@ -57,6 +57,17 @@ class Valley:
         >>> valley = Valley(np.diag([2.0, 0.5]), np.diag([0.2, 0.8]), 0.1)
         >>> np.diag(valley.spread).round(4)
         array([0.0056, 0.0821])
+
+        How long to leave a box, over which side, and the same as walkers have it:
+
+        >>> box = Box((0, 0), (0.25, 0.8))
+        >>> round(valley.exponent(box), 3), round(valley.mean_time(box), 1)
+        (3.9, 49.0)
+        >>> valley.sides(box).round(2)
+        array([0.3, 0.7])
+        >>> run = valley.simulated(box, walkers=400, seed=1)
+        >>> bool(abs(run.mean / valley.mean_time(box) - 1) < 0.25)
+        True
     """
 
     hessian: np.ndarray

@@ -66,6 +66,16 @@ class Model:
         >>> model.size
         210
         >>> held = replace(model, weight_decay=0.01)
+        >>> import torch
+        >>> theta = held.initial(3, seed=1)  # three networks
+        >>> held.blocks(theta)["weight0"].shape
+        torch.Size([3, 10, 16])
+        >>> x = torch.ones(5, 10, dtype=torch.float64)
+        >>> y = torch.tensor([0, 1, 1, 0, 1])
+        >>> held.outputs(theta, x).shape, held.sample_losses(theta, x, y).shape
+        (torch.Size([3, 5, 2]), torch.Size([3, 5]))
+        >>> held.loss(theta, x, y).shape, held.accuracy(theta, x, y).shape
+        (torch.Size([3]), torch.Size([3]))
     """
 
     name: str

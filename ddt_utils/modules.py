@@ -10,6 +10,56 @@ From a module to an escape time, predicted and measured: its Hessian and its noi
 :mod:`.curvature`, what compares them in :mod:`.spectrum`, the formulas in :mod:`.theory`, and
 :mod:`.replicas` trains copies until a criterion of :mod:`.criterion` lets them go. The chapter
 *Your own network* does all of it.
+
+Example:
+    The whole way in one piece, for a module of one weight that has two minima.
+
+    >>> import numpy as np, torch
+    >>> from ddt_utils import criterion, exponents, networks, passes
+    >>> from ddt_utils import replicas, theory
+    >>> class Bend(torch.nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.w = torch.nn.Parameter(torch.ones(1))
+    ...     def forward(self, x):
+    ...         return self.w**2 + self.w * x / 2
+    >>> rng, net = np.random.default_rng(3), Bend()  # train it first
+    >>> x, y = rng.normal(size=(40, 1)), 1 + rng.normal(size=40)
+    >>> model = networks.from_module(net, "squared", inputs=(1,))
+
+    The minimum near its weights, and the ways out that a search from places around it meets:
+
+    >>> start = model.theta(net)
+    >>> [a] = passes.critical_points(model, start, x, y, index=0)
+    >>> near = a.location + [[-0.3], [-0.7]]
+    >>> [way] = passes.exits(model, a, x, y, starts=near)
+    >>> way
+    Pass(barrier=0.232908, from a loss of 0.638049 to 0.637742)
+
+    With white noise of a strength D the time to the minimum beyond, as Eyring and Kramers have it
+    and as replicas do:
+
+    >>> D = way.barrier / 4
+    >>> told = theory.eyring_kramers_time(
+    ...     hessian_minimum=a.hessian, hessian_saddle=way.saddle.hessian,
+    ...     barrier=way.barrier, diffusion=D).value
+    >>> there = criterion.Beyond(way.beyond.location, way.direction)
+    >>> crowd = replicas.Replicas(
+    ...     model, x, y, replicas.sgld(0.1, D, model.size),
+    ...     start=a.location, replicas=100, seed=2)
+    >>> found = crowd.escape(there, max_iterations=1000, every=10)
+    >>> round(told), bool(abs(found.mean - told) < 3 * found.stderr)
+    (178, True)
+
+    With SGD theories differ in the exponent S of ln τ ≈ S; ``replicas.SGD`` in the place of
+    ``sgld`` measures it, as the slope of ln τ in the batch size:
+
+    >>> cost = exponents.exponents(model, way, x, y, learning_rate=0.1,
+    ...                            batch_size=4, actions=False)
+    >>> [round(end, 1) for end in cost.theorem]  # s = 1 and s = 0
+    [6.8, 13.6]
+    >>> round(cost.lowest_path, 1)
+    16.9
 """
 
 from __future__ import annotations

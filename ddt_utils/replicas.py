@@ -68,6 +68,19 @@ class Replicas(_fleet.Fleet):
         >>> crowd = Replicas(model, x, y, rule, start=start, replicas=4, seed=1)
         >>> crowd.run(10).theta.shape
         torch.Size([4, 3])
+        >>> crowd.loss().shape, crowd.diverged
+        (torch.Size([4]), {})
+        >>> crowd.gradient(crowd.theta).shape
+        torch.Size([4, 3])
+
+        Stopped, kept, and gone on with elsewhere:
+
+        >>> import os, tempfile
+        >>> path = os.path.join(tempfile.mkdtemp(), "crowd.npz")
+        >>> crowd.save(path)
+        >>> twin = Replicas(model, x, y, rule, start=start, replicas=4, seed=1)
+        >>> twin.resume(path).iteration
+        10
     """
 
     def __init__(
@@ -215,6 +228,17 @@ class Replicas(_fleet.Fleet):
         Raises:
             ValueError: ``every`` or ``max_iterations`` below 1, replicas that are outside when
                 watching begins, or another criterion than the one that is being watched.
+
+        Example:
+            A bowl with white noise, until the loss is above a level.
+
+            >>> from ddt_utils import criterion, networks
+            >>> bowl, x, y = networks.quadratic([[2.0]]), [[0.0]], [0.0]
+            >>> crowd = Replicas(bowl, x, y, sgld(0.1, 0.1, 1), start=[0.0],
+            ...                  replicas=50, seed=1)
+            >>> found = crowd.escape(criterion.LevelSet(0.2), max_iterations=500)
+            >>> found.escaped, bool(found.times.max() <= 50)
+            (50, True)
         """
         from tqdm import tqdm
 

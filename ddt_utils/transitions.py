@@ -63,6 +63,21 @@ class TransitionPaths:
         >>> found = transition_paths(grid, source=x <= -1, target=x >= 1)
         >>> found.forward[[100, 200, 250]].round(3)  # at −1, 0 and 1/2
         array([0.   , 0.5  , 0.886])
+
+        The two sides are alike, so half of all time was A visited last; the current is the same
+        everywhere between the sets.
+
+        >>> round(found.share, 9), round(found.leaving_rate / found.rate, 9)
+        (0.5, 2.0)
+        >>> round(found.returning_rate / found.leaving_rate, 9)
+        1.0
+        >>> (found.current[0, [150, 200, 250]] / found.rate).round(6)
+        array([1., 1., 1.])
+        >>> round(found.duration, 2)
+        3.27
+        >>> whole = grid.average(1, found.reactive_density)
+        >>> round(whole / found.rate / found.duration, 9)
+        1.0
     """
 
     operator: FokkerPlanck

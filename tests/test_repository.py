@@ -185,7 +185,7 @@ def test_the_readme_s_code_runs(name):
 # --- the size of the house -----------------------------------------------------------------------
 
 LINES = 330
-EXAMPLE = re.compile(r"\n( +)Example:\n(?:\1 +\S.*\n)+")
+EXAMPLE = re.compile(r"\n( *)Example:\n(?:\1 +\S.*\n|\n(?=\1 +\S))+")  # of several paragraphs too
 
 
 def test_a_room_is_no_longer_than_contributing_says():
