@@ -1262,6 +1262,8 @@ SLIPS = {
         ("cost = r**2 / (2 * s1.subs(found))", "cost = r**2 / s1.subs(found)"),
         ("[alone] = sp.solve(2 * h1 * s1", "[alone] = sp.solve(h1 * s1"),
         ("D * free(at).diff(at, 2) + 1", "2 * D * free(at).diff(at, 2) + 1"),
+        ("u_ = sp.Matrix([w, b_, -v, 0])", "u_ = sp.Matrix([w, 0, -v, 0])"),
+        ("rest_ = bend_ * u_ + sp.diag(1, 1, -1, 0)", "rest_ = bend_ * u_ + sp.diag(1, 1, 1, 0)"),
     ],
     "networks/spectrum": [
         ("excess = sp.exp(-sp.log(belief[y])) - 1", "excess = sp.exp(-sp.log(belief[y]))"),

@@ -16,6 +16,7 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+import notebooks
 import numpy as np
 import pytest
 from scipy import stats
@@ -334,6 +335,32 @@ def test_what_ddt_data_lacks_is_fetched_elsewhere(server, tmp_path, monkeypatch)
     path, _, _ = banknote(server)
     uci.fetch("banknote")
     assert path in server.asked and not list((tmp_path / "plain").iterdir())
+
+
+def test_make_full_says_which_sets_lie_in_the_folder_and_refuses_a_wrong_one(
+    tmp_path, monkeypatch, capsys
+):
+    """Chapters run in their own folders, so a relative folder becomes a full path."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plain").mkdir()
+    with pytest.raises(ValueError, match="plain holds the files of none; name another"):
+        notebooks.data_folder("plain")
+    with pytest.raises(ValueError, match="plane is no folder; name another"):
+        notebooks.data_folder("plane")
+    (tmp_path / "plain" / "banknote.csv").touch()
+    (tmp_path / "plain" / "avila-tr.txt").touch()  # one of two parts
+    assert notebooks.data_folder("plain") == tmp_path / "plain"
+    assert ": banknote; any other" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("program", ["--full", "--confirm"])
+def test_a_wrong_folder_ends_the_program_before_anything_is_made(tmp_path, monkeypatch, program):
+    monkeypatch.setenv(uci.DATA, str(tmp_path / "nowhere"))
+    monkeypatch.setattr("sys.argv", ["notebooks.py", program])
+    monkeypatch.setattr(notebooks, "make_all_records", lambda *_: pytest.fail("it went on"))
+    with pytest.raises(SystemExit) as stopped:
+        notebooks.main()
+    assert stopped.value.code == 2
 
 
 @pytest.mark.parametrize("broken", ["count", "ragged", "words", "names", "class"])

@@ -25,7 +25,7 @@ from pathlib import Path
 import jupytext
 import nbformat
 
-from ddt_utils import _files, _sources
+from ddt_utils import _files, _sources, uci
 from ddt_utils.records import CONFIRM, FULL, device, wanted
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -282,6 +282,30 @@ def make_all_records(texts: list[Path], asked: str = FULL) -> int:
     return len(wrong)
 
 
+def data_folder(named: str) -> Path:
+    """The folder with the paper's data sets; it is said which of them lie there.
+
+    Args:
+        named: what ``DDT_DATA`` says, from where one is.
+
+    Returns:
+        Its full path.
+
+    Raises:
+        ValueError: no such folder, or none of the sets lies in it.
+    """
+    folder = Path(named).expanduser().resolve()
+    lying = [name for name in uci.SETS if uci._lies(uci._REMOTE[name], folder)[0]]
+    if not lying:
+        what = "holds the files of none" if folder.is_dir() else "is no folder"
+        raise ValueError(
+            f"{uci.DATA} must name the folder of the data sets, but {folder} {what}; name "
+            f"another, or unset it to have {', '.join(uci.SETS)} fetched"
+        )
+    print(f"from {folder}: {', '.join(lying)}; any other set is fetched")
+    return folder
+
+
 def _took(names):
     """The seconds that records took when they were made last."""
     took = 0.0
@@ -395,6 +419,11 @@ def main() -> int:
         parser.error(f"not a chapter: {', '.join(unknown)}; give texts of the book, such as "
                      "book/escape/kramers.md")  # fmt: skip
     if options.full or options.confirm:
+        if named := os.environ.get(uci.DATA):
+            try:  # a chapter runs in its own folder, where a relative path leads elsewhere
+                os.environ[uci.DATA] = str(data_folder(named))
+            except ValueError as error:
+                parser.error(str(error))
         asked = FULL if options.full else CONFIRM
         return bool(make_all_records(given or chapters(), asked))
     if options.changed:
