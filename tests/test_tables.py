@@ -140,6 +140,13 @@ WORDS = ["L", "the loss, averaged over the data, of which there are many", "[L]"
             [["", "sharp", "flat", "both"], ["walkers"] + ["0.04158\u00a0±\u00a00.00098"] * 3],
             ["entries", "lines"],
         ),
+        (
+            [
+                ["if you", "read", "takes"],
+                ["haven’t-much-time", "extraordinary" * 2 + " page" * 9, "5"],
+            ],
+            ["entries"],
+        ),
         ([["one", "two"], ["a " * 90, "b " * 90]], []),
         ([["one", "two", "three"], ["a", "b"]], []),
     ],

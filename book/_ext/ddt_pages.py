@@ -238,8 +238,8 @@ def for_a_phone(table) -> list[str]:
     """How a phone shows a table whose columns it would squeeze or cut: as entries.
 
     Returns:
-        The classes: ``entries`` for four columns and a line of text in one row; ``entries lines``
-        for columns whose longest words do not stand side by side. Nothing for other tables.
+        The classes: ``entries`` for text, ``entries lines`` for numbers, of four columns and a line
+        of text in one row, or whose longest words do not stand side by side. Nothing for others.
     """
     rows = [row.find_all(["td", "th"]) for row in table.select("tr")]
     heads = table.select("thead th, thead td")
@@ -253,7 +253,10 @@ def for_a_phone(table) -> list[str]:
     if columns >= 4 and max((sum(map(len, row)) for row in below), default=0) > 60:
         numbers = [bool(re.match(r"[−\d.]", text)) for row in below for text in row[1:]]
         return ["entries", "lines"] if 2 * sum(numbers) > len(numbers) else ["entries"]
-    return ["entries", "lines"] if 7 * sum(longest) + 12.8 * columns > 358 else []
+    if 7 * sum(longest) + 12.8 * columns <= 358:
+        return []
+    told = any(len(text) > 60 for row in below for text in row[1:])  # no label beside a sentence
+    return ["entries"] if told else ["entries", "lines"]
 
 
 def as_cards(table) -> None:

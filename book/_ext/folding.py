@@ -117,7 +117,7 @@ class Reader:
             parts += ["judges the claim" if claims == 1 else f"judges {claims} claims"]
         parts = parts[:2] + [f"draws {_listed(list(figures))}"] * bool(figures)
         if glued and parts in ([], ["checks"]):
-            parts.append("computes " + _listed([_words(name) for name in glued]))
+            parts.append(f"computes {len(glued)} number{'s' * (len(glued) > 1)} of the text")
         said = first_comment(source) or " · ".join(parts or [self._plain(tree, names)])
         return f"{said} · asserts" if asserts and first_comment(source) else said
 
@@ -213,11 +213,6 @@ def first_comment(source: str) -> str:
     if re.match(r"[A-Z][a-z]+\b|A ", text) and not text.startswith(_NAMES):
         text = text[0].lower() + text[1:]
     return text if len(text) <= 110 else re.split(r"(?<=[a-z0-9)])[.;:] ", text)[0]
-
-
-def _words(name: str) -> str:
-    """The name of a number without its chapter's prefix, as words."""
-    return name.partition("-")[2].replace("-", " ") or name
 
 
 # --- the parts of a notebook ---------------------------------------------------------------------
