@@ -198,6 +198,9 @@ class Reader:
         if 2 * len(imports) > len(tree.body):
             return "imports"
         if defined:
+            said = [ast.get_docstring(n) for n in tree.body if isinstance(n, ast.FunctionDef)]
+            if len(defined) == 1 and said and said[0]:
+                return _running(said[0].split("\n")[0].rstrip("."))
             return "defines " + _listed(defined)
         return "sets " + _listed(names) if names else "shows"
 
@@ -209,10 +212,15 @@ def first_comment(source: str) -> str:
         if not line.startswith("#"):
             break
         lines.append(line.lstrip("#! ").rstrip())
-    text = " ".join(lines).rstrip(".")
-    if re.match(r"[A-Z][a-z]+\b|A ", text) and not text.startswith(_NAMES):
-        text = text[0].lower() + text[1:]
+    text = _running(" ".join(lines).rstrip("."))
     return text if len(text) <= 110 else re.split(r"(?<=[a-z0-9)])[.;:] ", text)[0]
+
+
+def _running(text: str) -> str:
+    """A sentence as it goes on in a line: with a small letter, but for a name or a symbol."""
+    if re.match(r"[A-Z][a-z]+\b|A ", text) and not text.startswith(_NAMES):
+        return text[0].lower() + text[1:]
+    return text
 
 
 # --- the parts of a notebook ---------------------------------------------------------------------

@@ -20,7 +20,7 @@ from verbatim import Verbatim
 WORDS, FORMULA, FIGURE = 220, 8, 20  # words a minute; seconds for a displayed formula, a figure
 _READ = "div.cell, h1 .section-number, p a.evidence, .escape-lab"
 _UNREAD = {"pre", "code", "script", "style", "svg", "nav", "details", "aside"}
-_UNREAD_KINDS = {"headerlink", "exercise", "solution", "cell_input"}
+_UNREAD_KINDS = {"headerlink", "exercise", "solution", "cell_input", "card-label"}
 _TOLD = re.compile(r'<span class="minutes-of">([^<]*)</span>')
 
 
