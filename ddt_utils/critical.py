@@ -67,7 +67,7 @@ def critical_points(
     that the :math:`3^{10}` critical points of a ten-dimensional sum cost ten searches on a line. On
     a line a polynomial is solved by exact isolation of its real roots, any other loss by the sign
     changes of L′ on 4001 points, and on four times as many until no more appear; a well that is
-    narrower than 1/16 000 of the box may lie between the points and is then not found. In more
+    narrower than 1/16,000 of the box may lie between the points and is then not found. In more
     dimensions Newton's method starts from a Sobol sequence of points; it finds what it reaches, so
     a rugged landscape needs more seeds. A start from which it meets a place without derivatives is
     given up.
@@ -87,7 +87,7 @@ def critical_points(
     Raises:
         ValueError: a Hessian has a zero or infinite eigenvalue or does not exist (a flat point, a
             continuum of minima, a kink), so that the index is not described; no start is left; a
-            line with more extremes than can be told apart; or more than 200 000 points.
+            line with more extremes than can be told apart; or more than 200,000 points.
 
     Example:
         >>> from ddt_utils import catalog

@@ -59,3 +59,52 @@ def test_a_prime_sits_on_the_line_that_a_superscript_gives_it(tmp_path):
 
     assert extent(cut) == pytest.approx((0.13, 0.55), abs=0.01)
     assert extent(whole)[0] > 0.3  # as in running text: raised already
+
+
+def shown(tex, display=False):
+    return formulas.mathml(tex, display)
+
+
+def space_before(tex, name):
+    """Is there a thin space before the name of a function?"""
+    before = BeautifulSoup(shown(tex), "html.parser").find("mi", string=name)
+    before = before.previous_sibling
+    return before is not None and before.name == "mspace"
+
+
+@pytest.mark.parametrize(
+    ("tex", "name", "there"),
+    [
+        (r"v_j\tanh(x)", "tanh", True),
+        (r"\frac12\operatorname{erfc}z", "erfc", True),
+        (r"f(x)\sin y", "sin", True),
+        (r"\sqrt3\cos y", "cos", True),
+        (r"v\tanh x", "tanh", True),
+        (r"|\det H|", "det", False),
+        (r"1/\ln x", "ln", False),
+        (r"-\log x", "log", False),
+        (r"(\ln x)", "ln", False),
+    ],
+)
+def test_the_name_of_a_function_stands_apart_from_a_factor_and_close_to_a_bar(tex, name, there):
+    assert space_before(tex, name) == there
+
+
+def test_a_list_of_numbers_is_no_large_number_and_a_large_one_is_grouped_as_in_the_text():
+    page = BeautifulSoup(shown(r"B=2,3,14"), "html.parser")
+    assert [n.get_text() for n in page.select("mn")] == ["2", "3", "14"]
+    assert [n.get_text() for n in page.select("mo[separator]")] == [",", ","]
+    below = BeautifulSoup(shown(r"x_{0,7}"), "html.parser").msub
+    assert len(below.find_all(recursive=False)) == 2
+    for tex in (r"m=1,265", r"m=20\,000", r"m=7\,006\,491"):
+        (number,) = BeautifulSoup(shown(tex), "html.parser").select("mn")
+        assert number.get_text() == tex[2:].replace(r"\,", ",")
+
+
+def test_a_formula_in_a_line_has_no_space_of_its_own_at_its_ends():
+    assert '<mo rspace="0em">=</mo>' in shown("B=") and "rspace" not in shown("B=3")
+    assert '<mo rspace="0em">×</mo>' in shown(r"t=\eta\times")
+    assert shown(r"\propto y").startswith('<math><mrow><mo lspace="0em">∝')
+    assert '<mo lspace="0em" movablelimits="false">∫' in shown(r"\int_3^z y\,dy")
+    assert "mspace" not in shown(r"-\log") and "mspace" in shown(r"-\log x")
+    assert "space=" not in shown(r"\propto y=", True)  # on lines of its own all is as it was

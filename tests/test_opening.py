@@ -72,6 +72,22 @@ def test_a_chapter_says_its_minutes_under_its_title():
     assert page.h1.find_next_sibling().get_text() == "1 minute"
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('<h1><span class="section-number">17. </span>T</h1><p>x</p>', True),
+        ('<h1>T</h1><p>so <a class="evidence">2.5</a></p>', True),
+        ('<h1>T</h1><div class="escape-lab"></div>', True),
+        ('<h1>T</h1><table><tr><td><a class="evidence">2.5</a></td></tr></table>', False),
+        ("<h1>T</h1><p>a list of symbols</p>", False),
+    ],
+)
+def test_a_page_without_cells_says_its_minutes_if_it_is_read(text, told):
+    page = soup(f"<article>{text}</article>")
+    opening.tell_minutes(page, page.article)
+    assert (page.find("p", class_="minutes") is not None) == told
+
+
 def test_other_pages_tell_the_minutes_of_chapters_and_of_paths():
     needed = {"escape/kramers": 17, "theory/dials": 21}
     text = 'a <span class="minutes-of">escape/kramers, theory/dials</span> b'

@@ -14,6 +14,7 @@ import claims  # noqa: E402
 import ddt_pages  # noqa: E402
 import formulas  # noqa: E402
 import plain_formulas  # noqa: E402
+from verbatim import Verbatim, parsed  # noqa: E402
 
 PARTS = [
     {
@@ -140,9 +141,32 @@ WORDS = ["L", "the loss, averaged over the data, of which there are many", "[L]"
             [["", "sharp", "flat", "both"], ["walkers"] + ["0.04158\u00a0±\u00a00.00098"] * 3],
             ["entries", "lines"],
         ),
+        (
+            [
+                ["if you", "read", "takes"],
+                ["haven’t-much-time", "extraordinary" * 2 + " page" * 9, "5"],
+            ],
+            ["entries"],
+        ),
         ([["one", "two"], ["a " * 90, "b " * 90]], []),
         ([["one", "two", "three"], ["a", "b"]], []),
     ],
 )
 def test_a_phone_shows_a_wide_table_as_entries(rows, kinds):
     assert ddt_pages.for_a_phone(table(*rows)) == kinds
+
+
+def test_the_name_of_a_column_with_a_formula_is_drawn_in_its_cells():
+    page = parsed(
+        "<article><table><thead><tr><th>n</th><th><p>slope in <i class='math'></i></p></th>"
+        "<th>p</th></tr></thead><tbody><tr><td>3</td><td>0.7</td><td>5</td></tr></tbody></table>"
+        "</article>"
+    )
+    page.i.append(Verbatim("<math><msub><mi>r</mi><mi>b</mi></msub></math>"))
+    ddt_pages.as_cards(page.table)
+    first, second, third = page.select("td")
+    assert "labelled" in second["class"] and not first.get("class") and not third.get("class")
+    label = second.find("span", class_="card-label")
+    assert str(label).count("<msub><mi>r</mi><mi>b</mi></msub>") == 1
+    assert label.get_text().startswith("slope in ") and second.get_text().endswith("0.7")
+    assert "<msub>" in str(page.thead)  # the head keeps its own

@@ -54,6 +54,10 @@ def test_punctuation_stays_with_its_formula(before, after):
         ("10,000", "10,000"),
         ("a5-27", "a5-27"),
         ("2-3", "2-3"),
+        ("2.3e-04", "2.3\u00a0×\u00a010⁻⁴"),
+        ("-5e+12 ± 3", "−5\u00a0×\u00a010¹²\u00a0±\u00a03"),
+        ("2·10¹⁰ or 3 · 10⁻⁴", "2\u00a0×\u00a010¹⁰ or 3\u00a0×\u00a010⁻⁴"),
+        ("size3e-5 12.5e-3", "size3e-5 12.5e-3"),
         ("(-2, -.5)", "(−2, −.5)"),
     ],
 )
@@ -120,3 +124,24 @@ def test_a_page_without_a_number_counts_for_itself():
         "displaymath": {"d": (1,)},
     }
     assert env.toc_fignumbers["index"] == {"figure": {"e": (1,)}}
+
+
+def test_the_line_at_the_foot_reads_as_a_sentence():
+    page = parsed('<article></article><p class="component-author">By The authors of X</p>')
+    tidy.tidy(page, page.article)
+    assert page.select_one(".component-author").get_text() == "By the authors of X"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("after 5,000 steps", "after 5000 steps"),
+        ("1,792.4, 2,345", "1792.4, 2345"),
+        ("1\u202f265 of 105\u202f686\u202f491", "1265 of 105,686,491"),
+        ("40,000 and 1,234,567", "40,000 and 1,234,567"),
+        ("places 1,2,345 and x1,234", "places 1,2,345 and x1,234"),
+        ("<code>f(5,000)</code>", "<code>f(5,000)</code>"),
+    ],
+)
+def test_four_digits_are_one_group_everywhere(before, after):
+    assert mended(before) == after

@@ -10,9 +10,10 @@ from __future__ import annotations
 import html
 import json
 import re
+from copy import copy
 from pathlib import Path
 
-from bs4 import BeautifulSoup
+from bs4 import BeautifulSoup, Tag
 from cards import ChapterCards
 from evidence import Evidence
 from folding import fold
@@ -238,8 +239,8 @@ def for_a_phone(table) -> list[str]:
     """How a phone shows a table whose columns it would squeeze or cut: as entries.
 
     Returns:
-        The classes: ``entries`` for four columns and a line of text in one row; ``entries lines``
-        for columns whose longest words do not stand side by side. Nothing for other tables.
+        The classes: ``entries`` for text, ``entries lines`` for numbers, of four columns and a line
+        of text in one row, or whose longest words do not stand side by side. Nothing for others.
     """
     rows = [row.find_all(["td", "th"]) for row in table.select("tr")]
     heads = table.select("thead th, thead td")
@@ -253,14 +254,19 @@ def for_a_phone(table) -> list[str]:
     if columns >= 4 and max((sum(map(len, row)) for row in below), default=0) > 60:
         numbers = [bool(re.match(r"[−\d.]", text)) for row in below for text in row[1:]]
         return ["entries", "lines"] if 2 * sum(numbers) > len(numbers) else ["entries"]
-    return ["entries", "lines"] if 7 * sum(longest) + 12.8 * columns > 358 else []
+    if 7 * sum(longest) + 12.8 * columns <= 358:
+        return []
+    told = any(len(text) > 60 for row in below for text in row[1:])  # no label beside a sentence
+    return ["entries"] if told else ["entries", "lines"]
 
 
 def as_cards(table) -> None:
     """Let a phone show the rows of a table below each other: every cell knows its column.
 
-    A display other than a table's takes the meaning from the elements, so roles say it again.
+    A display other than a table's takes the meaning from the elements, so roles say it again. The
+    name of a column is an attribute, and one with a formula stands in the cell, drawn as it is.
     """
+    drawn = [None, *map(_drawn, table.select("thead th, thead td")[1:])]
     heads = [" ".join(text_of(head).split()) for head in table.select("thead th, thead td")]
     table["role"] = "table"
     for group in table.select("thead, tbody"):
@@ -269,8 +275,21 @@ def as_cards(table) -> None:
         head["role"] = "columnheader"
     for row in table.select("tr"):
         row["role"] = "row"
-        for label, cell in zip(heads, row.find_all("td"), strict=False):
+        for label, name, cell in zip(heads, drawn, row.find_all("td"), strict=False):
             cell["role"], cell["data-label"] = "cell", label
+            if name is not None:
+                cell["class"] = [*cell.get("class", ()), "labelled"]
+                cell.insert(0, copy(name))
+
+
+def _drawn(head):
+    """The name of a column that has a formula, as an element."""
+    if head.find(class_="math") is None:
+        return None
+    label = Tag(name="span", attrs={"class": ["card-label"]})
+    for part in head.find("p") or head:
+        label.append(copy(part))
+    return label
 
 
 def finish(app, exception):

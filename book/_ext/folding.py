@@ -117,7 +117,7 @@ class Reader:
             parts += ["judges the claim" if claims == 1 else f"judges {claims} claims"]
         parts = parts[:2] + [f"draws {_listed(list(figures))}"] * bool(figures)
         if glued and parts in ([], ["checks"]):
-            parts.append("computes " + _listed([_words(name) for name in glued]))
+            parts.append(f"computes {len(glued)} number{'s' * (len(glued) > 1)} of the text")
         said = first_comment(source) or " · ".join(parts or [self._plain(tree, names)])
         return f"{said} · asserts" if asserts and first_comment(source) else said
 
@@ -198,6 +198,9 @@ class Reader:
         if 2 * len(imports) > len(tree.body):
             return "imports"
         if defined:
+            said = [ast.get_docstring(n) for n in tree.body if isinstance(n, ast.FunctionDef)]
+            if len(defined) == 1 and said and said[0]:
+                return _running(said[0].split("\n")[0].rstrip("."))
             return "defines " + _listed(defined)
         return "sets " + _listed(names) if names else "shows"
 
@@ -209,15 +212,15 @@ def first_comment(source: str) -> str:
         if not line.startswith("#"):
             break
         lines.append(line.lstrip("#! ").rstrip())
-    text = " ".join(lines).rstrip(".")
-    if re.match(r"[A-Z][a-z]+\b|A ", text) and not text.startswith(_NAMES):
-        text = text[0].lower() + text[1:]
+    text = _running(" ".join(lines).rstrip("."))
     return text if len(text) <= 110 else re.split(r"(?<=[a-z0-9)])[.;:] ", text)[0]
 
 
-def _words(name: str) -> str:
-    """The name of a number without its chapter's prefix, as words."""
-    return name.partition("-")[2].replace("-", " ") or name
+def _running(text: str) -> str:
+    """A sentence as it goes on in a line: with a small letter, but for a name or a symbol."""
+    if re.match(r"[A-Z][a-z]+\b|A ", text) and not text.startswith(_NAMES):
+        return text[0].lower() + text[1:]
+    return text
 
 
 # --- the parts of a notebook ---------------------------------------------------------------------

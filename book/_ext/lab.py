@@ -20,6 +20,7 @@ import sympy as sp
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.util.docutils import SphinxDirective
+from tidy import typeset_number
 
 from ddt_utils import catalog, discrete, exact
 from ddt_utils.landscape import Landscape
@@ -178,9 +179,8 @@ def book_problem(noise: str, given: dict):
 
 
 def written(time: float) -> str:
-    """A time with three digits, grouped."""
-    digits = f"{float(f'{time:.3g}'):,.0f}" if time >= 100 else f"{time:.3g}"
-    return digits.replace(",", "\u202f")
+    """A time with three digits, grouped as all numbers are."""
+    return typeset_number(f"{float(f'{time:.3g}'):.0f}" if time >= 100 else f"{time:.3g}")
 
 
 # --- on the page ---------------------------------------------------------------------------------

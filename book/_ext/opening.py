@@ -18,8 +18,9 @@ from sphinx.util.docutils import SphinxDirective
 from verbatim import Verbatim
 
 WORDS, FORMULA, FIGURE = 220, 8, 20  # words a minute; seconds for a displayed formula, a figure
+_READ = "div.cell, h1 .section-number, p a.evidence, .escape-lab"
 _UNREAD = {"pre", "code", "script", "style", "svg", "nav", "details", "aside"}
-_UNREAD_KINDS = {"headerlink", "exercise", "solution", "cell_input"}
+_UNREAD_KINDS = {"headerlink", "exercise", "solution", "cell_input", "card-label"}
 _TOLD = re.compile(r'<span class="minutes-of">([^<]*)</span>')
 
 
@@ -157,7 +158,9 @@ def minutes(article) -> int:
 
 
 def tell_minutes(page, article) -> int:
-    """Write under the title of a chapter how long it takes to read.
+    """Write under the title of a page that is read, not looked up, how long it takes.
+
+    Such a page has cells, a number, the lab or sentences that stand on numbers of the ledger.
 
     Args:
         page: the soup of a page.
@@ -167,7 +170,7 @@ def tell_minutes(page, article) -> int:
         The minutes.
     """
     needed, title = minutes(article), article.find("h1")
-    if title is not None and article.find("div", class_="cell"):
+    if title is not None and article.select_one(_READ):
         line = page.new_tag("p", attrs={"class": "minutes"})
         line.string = f"{needed} minute{'s' * (needed > 1)}"
         more = sum(minutes(box) for box in article.select("details.aside"))

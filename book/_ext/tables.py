@@ -119,7 +119,7 @@ class SpectrumTable(_Table):
         told = "Hessian, Fisher matrix and second moment were compared with those of curvlinops, a "
         told += "product with PyHessian's: the largest difference is "
         digit, power = f"{worst:.0e}".split("e")
-        told += f"{digit} · 10{str(int(power)).translate(self.raised)} of the largest entry."
+        told += f"{digit} × 10{str(int(power)).translate(self.raised)} of the largest entry."
         return [*lines, "", told]
 
 

@@ -16,6 +16,10 @@ from verbatim import Verbatim
 _BEHIND = re.compile(r"[^\s\w(\[“‘/—–-][^\s/—–-]*[–-]?|[^\s/—–-]{1,3}(?![^\s/—–-])|[–-](?=\w)")
 _BEFORE = re.compile(r"[(\[“‘]+$")
 _GROUPS = re.compile(r"(?<![\w.,])\d{5,}(?![\w]*[\d,])")
+_APART = re.compile(r"(?<=\d)\u202f(?=\d{3})")
+_FEW = re.compile(r"(?<![\w,.])(\d),(?=\d{3}(?![\d,]))")  # 1,234 is written 1234
+_POWER = re.compile(r"(?<![\w.])(\d(?:\.\d+)?)e([+-])0?(\d+)\b")
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _MINUS = re.compile(r"(?<![\w.)])-(?=[\d.]*\d)")
 _LABEL = re.compile(r"\(?\b(eq-[a-z0-9]+(?:-[a-z0-9]+)+)\b\)?")  # a number has brackets of its own
 
@@ -33,6 +37,11 @@ def tidy(page, article) -> None:
         _said_once(link)
     for formula in article.find_all("span", class_="math"):
         _kept_together(page, formula)
+    for text in article.find_all(string=re.compile(r"\d[,\u202f]\d")):
+        if type(text) is NavigableString and text.find_parent(["pre", "code", "script"]) is None:
+            text.replace_with(_FEW.sub(r"\1", _APART.sub(",", text)))
+    for author in page.select("p.component-author"):
+        author.string = author.get_text().replace("By The ", "By the ")
     for head in article.find_all("th"):
         if not head.get_text(strip=True) and not head.find(class_="math"):
             head.name = "td"  # an empty cell heads nothing
@@ -44,7 +53,7 @@ def tidy(page, article) -> None:
 
 
 def typeset_number(text: str) -> str:
-    """A number as it is printed: a minus for a hyphen, thousands in groups from 10,000 on.
+    """A number as it is printed: a minus for a hyphen, a power of ten, groups from 10,000 on.
 
     Args:
         text: with numbers in it, as Python writes them.
@@ -52,9 +61,17 @@ def typeset_number(text: str) -> str:
     Example:
         >>> typeset_number("-0.5 of 1234 or 52000.25 ± 12")
         '−0.5 of 1234 or 52,000.25\xa0±\xa012'
+        >>> typeset_number("2.3e-04")
+        '2.3\xa0×\xa010⁻⁴'
     """
+    text = re.sub(r"(?<=\d)\s?·\s?(?=10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹])", "\u00a0×\u00a0", _POWER.sub(_power, text))
     text = _GROUPS.sub(lambda m: f"{int(m[0]):,}", _MINUS.sub("−", text))
     return text.replace(" ± ", "\u00a0±\u00a0")
+
+
+def _power(match):
+    sign = match[2].replace("+", "")
+    return f"{match[1]}\u00a0×\u00a010{(sign + match[3]).translate(_RAISED)}"
 
 
 def _number(place):

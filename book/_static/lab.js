@@ -148,9 +148,10 @@ globalThis.escapeLab = { formulas, Normals, Walk, truth, flatShare };
 // --- what a reader sees ------------------------------------------------------------------------
 const BINS = 110, SPAN = [-0.75, 0.85], HIGH = 0.115, LIFT = 26, BUDGET = 7;  // milliseconds a frame
 const raised = (n) => `10${String(n).replace(/./g, (c) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(c)])}`;
+const grouped = (v) => v.toLocaleString("en", { useGrouping: v >= 1e4 });  // as on all pages
 const short = (v) => !Number.isFinite(v) ? "–" : v < 1e6
-  ? Number(v.toPrecision(3)).toLocaleString("en").replaceAll(",", "\u202f")
-  : `${(v / 10 ** Math.floor(Math.log10(v))).toFixed(1)} · ${raised(Math.floor(Math.log10(v)))}`;
+  ? grouped(Number(v.toPrecision(3)))
+  : `${(v / 10 ** Math.floor(Math.log10(v))).toFixed(1)} × ${raised(Math.floor(Math.log10(v)))}`;
 
 class Lab {
   constructor(box) {
@@ -277,9 +278,15 @@ class Lab {
     pen.stroke();
   }
 
-  text(pen, words, x, y, colour = "ink", align = "left") {
-    pen.fillStyle = this.colour(colour);
+  text(pen, words, x, y, colour = "ink", align = "left", halo = "") {
     pen.textAlign = align;
+    if (halo) {
+      pen.strokeStyle = this.colour(halo);
+      pen.lineWidth = 4;
+      pen.setLineDash([]);
+      pen.strokeText(words, x, y);
+    }
+    pen.fillStyle = this.colour(colour);
     pen.fillText(words, x, y);
   }
 
@@ -335,11 +342,11 @@ class Lab {
         const valley = k ? "flat" : "sharp", level = up(this.theory[k] / Math.LN10);
         this.line(pen, [[across(0), level], [across(1), level]], "theory", 1.2);
         this.line(pen, [0, 1].map((x) => [across(x), up(this.truth.log[k] / Math.LN10)]), "theory", 1, [2, 3]);
-        this.text(pen, valley, across(1), level + (k ? -6 : 16), valley, "right");
         this.points(pen, some.flatMap((past) => {
           const { n, time, error } = this.counted(past, k);
           return n < 5 ? [] : [[across(past.steps / now), up(Math.log10(time)), error / Math.LN10 * (up(0) - up(1))]];
         }), valley);
+        this.text(pen, valley, across(1), level + (k ? -10 : 18), valley, "right", "ground");
       }
     });
     if (this.oneWay) return;
@@ -392,7 +399,7 @@ class Lab {
   tell() {
     const told = (k, valley) => {
       const { n, time, error } = this.counted(this.walk, k);
-      const found = n ? `was left ${n.toLocaleString("en").replaceAll(",", "\u202f")} times, after `
+      const found = n ? `was left ${grouped(n)} times, after `
         + `${short(time)} ± ${(100 * error).toPrecision(2)} %` : "has not been left yet";
       return `The ${valley} valley ${found}; theory says ${short(Math.exp(this.theory[k]))}. `;
     };
