@@ -141,7 +141,8 @@ def _smooth(forward, blocks, x):
             continue
         with torch.no_grad():
             moved = [
-                forward.once(blocks | {name: part + far * moves[name]}, x) for far in (1, -1, 10, -10)
+                forward.once(blocks | {name: part + far * moves[name]}, x)
+                for far in (1, -1, 10, -10)
             ]
         if not all(_equal(one, out) for one in moved):
             raise ValueError(
