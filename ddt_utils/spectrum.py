@@ -349,7 +349,7 @@ def _operator(operator):
     a = matrix if known else _checks.array("operator", matrix, remedy="give a square matrix")
     if len(a.shape) != 2 or a.shape[0] != a.shape[1] or not a.shape[0]:
         raise ValueError(f"operator must be a square matrix or LinearOperator, got shape {a.shape}")
-    if not known and not np.allclose(a, a.T, rtol=1e-8, atol=1e-10 * np.abs(a).max()):
+    if not known and not _checks.symmetric(a):
         raise ValueError("operator must be symmetric, got a matrix that is not; average A and Aᵀ")
     return a, a.shape[0]
 
