@@ -44,12 +44,19 @@ class LevelTilt:
             τ over that of the null model; the prefactor and the finite step are left to it.
 
         Raises:
-            ValueError: a number that is not positive.
+            ValueError: a number that is not positive, or a ratio beyond double precision.
         """
         dial = _checks.number("batch_size", batch_size, above=0)
         dial /= _checks.number("learning_rate", learning_rate, above=0)
         ends = np.array(self.changing if changing else self.minibatches)
-        return float(1 / np.mean(np.exp(dial * (self.fixed - ends))))
+        with np.errstate(over="ignore", divide="ignore", under="ignore"):
+            found = float(1 / np.mean(np.exp(dial * (self.fixed - ends))))
+        if not np.isfinite(found):
+            raise ValueError(
+                f"batch_size / learning_rate must leave a number of double precision, got "
+                f"{dial:.6g}; compare the exponents"
+            )
+        return found
 
 
 def level_tilt(
