@@ -272,11 +272,11 @@ def _distance(name, *, measured, stderr, error, **sides):
 
 def _verdict(status, near, far):
     """The status that the distances allow."""
+    if status == "derived":
+        return status
     judged = far if near is None else near
     if judged is not None and abs(judged) > LIMIT:
         return "deviates"
-    if status == "derived":
-        return status
     off = near is not None and far is not None and abs(far) > LIMIT
     return "deviates" if off and status not in _MEANING else status
 
