@@ -185,6 +185,20 @@ def array(
     return found
 
 
+def symmetric(matrix: np.ndarray) -> bool:
+    """Is it a square matrix, not empty, that is symmetric up to the rounding of its own size?
+
+    Args:
+        matrix: shape (n, k).
+
+    Returns:
+        Whether it is.
+    """
+    if matrix.shape[0] != matrix.shape[1] or not matrix.size:
+        return False
+    return bool(np.allclose(matrix, matrix.T, rtol=1e-8, atol=1e-10 * np.abs(matrix).max()))
+
+
 def classes(name: str, values, count: int) -> np.ndarray:
     """Numbers of classes, 0 to ``count`` − 1; a float is one if it is whole.
 
@@ -211,6 +225,43 @@ def classes(name: str, values, count: int) -> np.ndarray:
         rule = f"classes, whole numbers from 0 to {count - 1}"
         raise ValueError(_refusal(name, rule, f"{bad[0]:g}", remedy, quote=False))
     return found.astype(np.int64)
+
+
+def model(value) -> None:
+    """Refuse what is no :class:`ddt_utils.model.Model`, such as a bare torch module.
+
+    Args:
+        value: anything.
+
+    Raises:
+        ValueError: it is none.
+    """
+    parts = ("name", "size", "inputs", "targets", "sample_losses")
+    if isinstance(value, type) or not all(hasattr(value, part) for part in parts):
+        torchs = hasattr(value, "named_parameters")
+        remedy = "wrap it with networks.from_module" if torchs else "take one of networks"
+        raise ValueError(_refusal("model", "a networks.Model", _kind(value), remedy, quote=False))
+
+
+def derivative(tensor) -> np.ndarray:
+    """A derivative of a loss, from torch.
+
+    Args:
+        tensor: of any shape.
+
+    Returns:
+        An array of the same shape.
+
+    Raises:
+        ValueError: NaN or infinity in it.
+    """
+    found = tensor.detach().cpu().numpy()
+    if not np.isfinite(found).all():
+        raise ValueError(
+            "derivatives must be finite, got NaN or infinity at a finite theta; does the loss "
+            "overflow there?"
+        )
+    return found
 
 
 def as_numbers(values):
@@ -250,6 +301,11 @@ def _real(value):
         return float(value) if np.ndim(value) == 0 and not np.iscomplexobj(value) else math.nan
     except (TypeError, ValueError, RuntimeError, OverflowError):
         return math.nan
+
+
+def _kind(value):
+    """What a value is, in a word: a class by its name, anything else by that of its class."""
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
 
 
 def _refusal(name, rule, value, remedy, *, quote=True):

@@ -130,6 +130,7 @@ def derivatives(model, x, y) -> Derivatives:
     """
     import torch
 
+    _checks.model(model)
     x = model.inputs(x)
     return Derivatives(model, torch.tensor(x), torch.as_tensor(model.targets(y, len(x))))
 
@@ -146,11 +147,36 @@ def places(name: str, model, values):
         A tensor of shape (R, n), in double precision.
 
     Raises:
-        ValueError: another shape, or numbers that are not finite.
+        ValueError: another shape, none at all, or numbers that are not finite.
     """
     import torch
 
     remedy = f"{model.name} has {model.size} parameters"
     found = _checks.array(name, getattr(values, "location", values), remedy=remedy)
     found = found[None] if found.ndim == 1 else found
+    if not len(found):
+        raise ValueError(f"{name} must not be empty, got shape {found.shape}; {remedy}")
     return torch.tensor(_checks.array(name, found, shape=(None, model.size), remedy=remedy))
+
+
+def place(name: str, model, values):
+    """One parameter vector, checked.
+
+    Args:
+        name: what it is called.
+        model: has ``size`` parameters.
+        values: shape (n,), or (1, n); a critical point is taken by its location.
+
+    Returns:
+        A tensor of shape (n,), in double precision.
+
+    Raises:
+        ValueError: another shape, several vectors, or numbers that are not finite.
+    """
+    found = places(name, model, values)
+    if len(found) > 1:
+        raise ValueError(
+            f"{name} must be one parameter vector of shape ({model.size},), got "
+            f"{tuple(found.shape)}; take one at a time"
+        )
+    return found[0]

@@ -135,6 +135,24 @@ def read_arrays(path, *, remedy: str, keys=()) -> dict:
     return arrays
 
 
+def require_like(path, found: dict, wanted: dict, remedy: str) -> None:
+    """Refuse arrays of another shape or type than those that would have been written.
+
+    Args:
+        path: of the file.
+        found: arrays by name, from :func:`read_arrays`.
+        wanted: arrays by name.
+        remedy: what the reader of an error should do.
+
+    Raises:
+        ValueError: an array differs; the message names it.
+    """
+    for name, part in wanted.items():
+        if (found[name].shape, found[name].dtype) != (part.shape, part.dtype):
+            problem = f"its {name} is {found[name].dtype} of shape {found[name].shape}"
+            raise ValueError(damaged(path, problem, remedy))
+
+
 def damaged(path, problem, remedy: str) -> str:
     """What a ``ValueError`` says of a file that is not what it should be.
 

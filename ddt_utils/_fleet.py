@@ -8,6 +8,7 @@ from ddt_utils import _blocks, provenance
 from ddt_utils.escape import DIVERGED, ESCAPED
 
 FAR = 1e6  # a replica with a larger parameter has diverged
+_KEPT = ("theta", "iteration", "status", "seen", "looked", "since")  # what is saved
 
 
 class Fleet:
@@ -20,6 +21,12 @@ class Fleet:
         device = self.theta.device
         parts = (torch.as_tensor(part, device=device) for part in self._data)
         self.x, self.y = (part.to(dtype) if part.is_floating_point() else part for part in parts)
+        for name, part in (("x", self.x), ("y", self.y)):
+            if not bool(part.isfinite().all()):
+                raise ValueError(
+                    f"{name} must be within what {dtype} holds, got numbers that become infinite; "
+                    "rescale them, or take torch.float64"
+                )
         self.theta = self.theta.to(dtype)
         self.state = {k: v.to(dtype) if v.is_floating_point() else v for k, v in self.state.items()}
         self._blocks = _blocks.Blocks(
@@ -130,6 +137,11 @@ class Fleet:
 
     def _watch(self, criterion):
         """Begin to watch for a criterion, or go on with the same one."""
+        if not callable(getattr(criterion, "outside", None)):
+            raise ValueError(
+                "criterion must say who is outside, as those of ddt_utils.criterion do, got "
+                f"{criterion!r}; take a Box or a LevelSet"
+            )
         asked = provenance.digest({"criterion": criterion})
         if self._asked and asked != self._asked:
             raise ValueError(
@@ -155,6 +167,14 @@ class Fleet:
         found = torch.where(finite(theta), outside, DIVERGED)
         self._note(rows, found, (status == 0) & (found != 0), self.iteration)
         self._looked = self.iteration
+
+    def _kept(self):
+        """What a training is where it stands, as arrays by name."""
+        seen = (v.cpu().numpy() for v in (self._status, self._seen))
+        numbers = (self.iteration, *seen, self._looked, self._since)
+        parts = (self.theta.cpu().numpy(), *map(np.asarray, numbers))
+        state = {f"state {name}": part.cpu().numpy() for name, part in self.state.items()}
+        return dict(zip(_KEPT, parts, strict=True)) | state
 
     def _report(self):
         """Who has diverged, in words."""

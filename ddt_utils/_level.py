@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ddt_utils import _checks
-from ddt_utils._derivatives import derivatives, places
+from ddt_utils._derivatives import derivatives, place
 from ddt_utils._tilted import SampleGradients
 
 
@@ -44,12 +44,19 @@ class LevelTilt:
             τ over that of the null model; the prefactor and the finite step are left to it.
 
         Raises:
-            ValueError: a number that is not positive.
+            ValueError: a number that is not positive, or a ratio beyond double precision.
         """
         dial = _checks.number("batch_size", batch_size, above=0)
         dial /= _checks.number("learning_rate", learning_rate, above=0)
         ends = np.array(self.changing if changing else self.minibatches)
-        return float(1 / np.mean(np.exp(dial * (self.fixed - ends))))
+        with np.errstate(over="ignore", divide="ignore", under="ignore"):
+            found = float(1 / np.mean(np.exp(dial * (self.fixed - ends))))
+        if not np.isfinite(found):
+            raise ValueError(
+                f"batch_size / learning_rate must leave a number of double precision, got "
+                f"{dial:.6g}; compare the exponents"
+            )
+        return found
 
 
 def level_tilt(
@@ -89,14 +96,16 @@ def level_tilt(
     import torch
     from scipy.optimize import brentq
 
-    at, (start,) = derivatives(model, x, y), places("minimum", model, minimum)[:1]
+    at, start = derivatives(model, x, y), place("minimum", model, minimum)
     height = _checks.number("height", height, above=0, remedy="it is measured from the minimum")
     nodes = _checks.whole("nodes", nodes, least=2)
     bend = at.bends(start[None])[0]
     if direction is None:
         v = torch.linalg.eigh(bend)[1][:, -1]
     else:
-        v = places("direction", model, direction)[0]
+        v = place("direction", model, direction)
+        if not bool(v.any()):
+            raise ValueError("direction must not be zero, got only zeros; leave it out")
         v = v / v.norm()
     curve, floor = float(v @ bend @ v), at.losses(start[None])
     if not curve > 0:
@@ -111,7 +120,7 @@ def level_tilt(
     processes = [
         SampleGradients(slopes, 1, learning_rate=1, batch_size=1, gaussian=g) for g in (False, True)
     ]
-    found, (place, weights) = [], np.polynomial.legendre.leggauss(nodes)
+    found, (nodes_, weights) = [], np.polynomial.legendre.leggauss(nodes)
     for side in (1, -1):
         guess = np.sqrt(2 * height / curve)
         far = next((guess * k for k in 2.0 ** np.arange(11) if rise(side * guess * k) > 0), None)
@@ -121,7 +130,7 @@ def level_tilt(
                 f"{1000 * guess:.3g} of the minimum; ask for a lower level"
             )
         end = brentq(lambda s, side=side: rise(side * s), 0, far, xtol=1e-14 * far)
-        s, ahead = side * end * (place[:, None] + 1) / 2, np.full((nodes, 1), float(side))
+        s, ahead = side * end * (nodes_[:, None] + 1) / 2, np.full((nodes, 1), float(side))
         found.append([end / 2 * weights @ p.prices(s, ahead)[0] for p in processes])
     (one, other), noise = found, np.var(slopes(np.zeros((1, 1))))
     return LevelTilt(

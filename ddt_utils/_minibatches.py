@@ -68,9 +68,14 @@ def shares(name: str, values) -> tuple | None:
     if values is None:
         return None
     found = _checks.array(name, values, shape=(None,))
-    if (found < 0).any() or not found.sum() > 0:
+    with np.errstate(over="ignore"):
+        total = found.sum()
+    if (found < 0).any() or not 0 < total < np.inf:
         shown = f"{found.min():g} to {found.max():g}" if found.size else "none"
-        raise ValueError(f"{name} must be numbers from 0, one of them positive, got {shown}")
+        raise ValueError(
+            f"{name} must be numbers from 0, one of them positive, of finite sum, got {shown}; "
+            "only their proportions count"
+        )
     return tuple(found.tolist())
 
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 from ddt_utils import _checks
 
@@ -17,14 +18,22 @@ class Forward:
 
     The module is a copy in double precision whose trainable parameters are zeros, so that it says
     what the model is, whatever its weights: its digest is that of code, buffers and constants.
+
+    Args:
+        module: the copy.
+        sample: the shape of one sample.
+        lifted: make the parameters depend on the sample, by adding zero. Some layers, recurrent
+            ones among them, add in place to sums of parameters, which a ``vmap`` over samples alone
+            refuses.
     """
 
     module: object
     sample: tuple[int, ...]
+    lifted: bool = False
 
     def __call__(self, blocks, x):
         """Outputs (..., B, k) of blocks of parameters by name and inputs (..., B, *sample)."""
-        from torch import broadcast_shapes
+        import torch
         from torch.func import vmap
 
         name, first = next(iter(blocks.items()))
@@ -37,7 +46,7 @@ class Forward:
             )
         if not lead:
             return self.once(blocks, x.flatten(0, len(own))).unflatten(0, x.shape[: len(own) + 1])
-        shape = broadcast_shapes(lead, own)
+        shape = torch.broadcast_shapes(lead, own)
         rows = {
             name: block.expand(*shape, *block.shape[len(lead) :]).flatten(0, len(shape) - 1)
             for name, block in blocks.items()
@@ -48,16 +57,50 @@ class Forward:
 
     def once(self, blocks, x):
         """One network on one set of samples; an output that is one number gets its axis."""
-        from torch.func import functional_call
-
         like = next(iter(blocks.values()))
         constants = {
             name: value.to(like.device, like.dtype if value.is_floating_point() else None)
             for name, value in self.constants().items()
         }
-        with _differentiable_attention():
-            out = functional_call(self.module, constants | blocks, (x,))
+        if self.lifted:
+            own = 0 * x.reshape(-1)[0].to(like.dtype)
+            blocks = {name: block + own for name, block in blocks.items()}
+        try:
+            with _differentiable_attention():
+                out = self._called(constants, blocks, x)
+        except IndexError as error:  # an embedding has no such row
+            raise ValueError(
+                f"x must hold whole numbers that {type(self.module).__name__} knows, got "
+                f"{_short(error)}; count its tokens from 0"
+            ) from error
         return out[..., None] if getattr(out, "ndim", 0) == 1 else out
+
+    def _called(self, constants, blocks, x):
+        """The module's outputs; torch maps recurrent layers only under a gradient."""
+        from torch.func import functional_call, vjp
+
+        def call(blocks):
+            given = constants | blocks
+            given |= {name: given[first] for name, first in self.again.items()}
+            return functional_call(self.module, given, (x,), tie_weights=False)
+
+        return vjp(call, blocks)[0] if self.lifted else call(blocks)
+
+    @cached_property
+    def again(self) -> dict:
+        """Names under which layers hold a tensor that an earlier layer holds, with its name there.
+
+        A layer that is called in several places is one layer and is not met twice here. (Torch's
+        own tying sets and restores its parameters twice, and leaves them as plain tensors.)
+        """
+        first, found = {}, {}
+        for path, layer in self.module.named_modules():
+            for own in (layer._parameters, layer._buffers):
+                for name, part in own.items():
+                    full = f"{path}.{name}" if path else name
+                    if part is not None and first.setdefault(id(part), full) != full:
+                        found[full] = first[id(part)]
+        return found
 
     def constants(self) -> dict:
         """What is not trained, by name: buffers and frozen parameters."""
@@ -95,7 +138,15 @@ class OutputLoss:
         y = y.expand(*lead, *y.shape[y.ndim - self.target_axes :])
         if self.own:
             flat = [part.flatten(0, len(lead) - 1) for part in (out, y)]
-            found = vmap(self.loss)(*flat)
+            try:
+                found = vmap(self.loss)(*flat)
+            except ValueError as error:
+                shapes = [tuple(part.shape[1:]) for part in flat]
+                raise ValueError(
+                    f"loss must take one sample's output of shape {shapes[0]} and target of shape "
+                    f"{shapes[1]} and return a tensor, got: {_short(error)}; give targets= the "
+                    "shape that it takes"
+                ) from error
             if found.numel() != math.prod(lead):
                 raise ValueError(
                     f"loss must return one number for a sample, got shape {tuple(found.shape[1:])};"
@@ -131,7 +182,13 @@ def template(module):
             f"module must be a torch.nn.Module, not scripted, got {type(module).__name__}; make "
             "one with a forward(self, x)"
         )
+    _refuse_wrapped(module)
     for name, part in [*module.named_parameters(), *module.named_buffers()]:
+        if part.is_meta:
+            raise ValueError(
+                f"module must have numbers, got {name!r} on the meta device; give it some with "
+                "to_empty and load_state_dict"
+            )
         if isinstance(part, torch.nn.parameter.UninitializedTensorMixin):
             raise ValueError(
                 f"module must know its shapes, got the lazy parameter {name!r}; call it once on a "
@@ -172,6 +229,25 @@ def template(module):
         if part.requires_grad:
             part.data.zero_()
     return kept, values
+
+
+def _refuse_wrapped(module):
+    """Refuse what torch has wrapped or compiled, which says no more what is computed."""
+    import torch
+
+    for name, part in module.named_modules():
+        if isinstance(part, (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)):
+            remedy = "give the module inside, its .module"
+        elif hasattr(part, "_orig_mod"):
+            remedy = "give the module that was compiled, its ._orig_mod"
+        elif getattr(part, "_compiled_call_impl", None) is not None:
+            remedy = "give one on which compile() was not called"
+        else:
+            continue
+        raise ValueError(
+            f"module must be as it was written, got {name or 'a module'!r} wrapped or compiled, "
+            f"{type(part).__name__}; {remedy}"
+        )
 
 
 @contextmanager

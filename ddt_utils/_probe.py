@@ -50,9 +50,13 @@ def output_shape(forward, blocks, x):
 
     constants = {name: part.clone() for name, part in forward.constants().items()}
     given = x.clone()
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
+    held = _held(forward.module)
+    with torch.random.fork_rng(devices=[]), torch.no_grad(), derivatives():
         out = _one_tensor(forward.once(blocks, x), len(x))
-        again = forward.once(blocks, x)
+        again = []
+        for seed in range(4):  # layers that drop out may drop the same twice, by chance
+            torch.manual_seed(seed)
+            again.append(forward.once(blocks, x))
         alone = torch.cat([_one_tensor(forward.once(blocks, xi[None]), 1) for xi in given])
     changed = [k for k, part in forward.constants().items() if not _equal(part, constants[k])]
     if changed or not _equal(x, given):
@@ -60,7 +64,13 @@ def output_shape(forward, blocks, x):
             f"forward must not write to {'its inputs' if not changed else repr(changed[0])}; write "
             "x = x + … in the place of x += …, and activations without inplace=True"
         )
-    if not _equal(out, again):
+    kept = [name for name, part in _held(forward.module).items() if held.get(name) is not part]
+    if kept:
+        raise ValueError(
+            f"forward must keep nothing of a call in the module, got the attribute {kept[0]!r}; "
+            "keep it in a variable of forward, or return it"
+        )
+    if not all(_equal(out, one) for one in again):
         raise ValueError(
             "forward must give the same output twice, got another one; " + _REMEDIES["random"]
         )
@@ -74,6 +84,29 @@ def output_shape(forward, blocks, x):
     with torch.random.fork_rng(devices=[]):
         _smooth(forward, blocks, given)
     return tuple(out.shape[1:])
+
+
+def needs_lift(forward, blocks, whole) -> bool:
+    """Must the parameters depend on the sample, so that each sample can have its own gradient?
+
+    Args:
+        forward: of :mod:`._module`.
+        blocks: parameters by name.
+        whole: are inputs whole numbers?
+
+    Returns:
+        Whether they must.
+    """
+    from torch.func import grad, vmap
+
+    def slopes(xi):
+        return grad(lambda own: forward.once(own, xi[None]).sum())(blocks)
+
+    try:
+        vmap(slopes)(inputs(forward.sample, whole))
+    except RuntimeError:
+        return True
+    return False
 
 
 def _one_tensor(out, count):
@@ -121,8 +154,8 @@ def _smooth(forward, blocks, x):
     def along(t, blocks):
         return jvp(grad(value), (at(t, blocks),), (moves,))
 
+    ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
     with torch.enable_grad(), derivatives():
-        ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
         slopes, _ = vmap(along, (0, None))(ends, blocks)
         still = {name for name, slope in slopes.items() if not bool(slope.any())}
         for k in range(1, _PLACES if still else 0):
@@ -154,6 +187,50 @@ def _smooth(forward, blocks, x):
                 f"every parameter must reach the output, got {name!r}, which does not; remove it, "
                 "or freeze it with requires_grad_(False)"
             )
+    with derivatives():
+        _true(value, lambda t: at(t, blocks))
+
+
+def _true(value, at):
+    """Refuse a gradient that is not what the output changes by, as behind a detach().
+
+    Differences over a step and over half of it tell a smooth place from a kink.
+
+    Raises:
+        ValueError: such a gradient.
+    """
+    import torch
+    from torch.func import jvp, vjp
+
+    one = torch.ones((), dtype=torch.float64)
+    for place in (0.2, 0.5, 0.9):
+        here, along = jvp(at, (place * one,), (one,))
+        level, back = vjp(value, here)
+        told = float(sum((part * along[name]).sum() for name, part in back(one)[0].items()))
+        with torch.no_grad():
+            rises = [
+                float(value(at(place + far)) - value(at(place - far))) / (2 * far)
+                for far in (1e-5, 5e-6)
+            ]
+        scale = abs(told) + abs(rises[1]) + 1e-3 * abs(float(level))
+        smooth = abs(rises[0] - rises[1]) < 1e-3 * scale
+        if smooth and abs(told - rises[1]) > 0.01 * scale:
+            raise ValueError(
+                f"forward must be differentiable in its parameters, got the slope {told:.4g} where "
+                f"the output changes by {rises[1]:.4g}; use no detach(), no_grad(), padding_idx or "
+                "gradients of one's own that are not true"
+            )
+
+
+def _held(module):
+    """What the layers of a module hold beside parameters, buffers and layers, by name."""
+    own = {"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"}
+    return {
+        f"{path}.{name}".strip("."): part
+        for path, layer in module.named_modules()
+        for name, part in vars(layer).items()
+        if name not in own
+    }
 
 
 @contextmanager

@@ -48,7 +48,7 @@ def sample_gradients(model, theta, x, y, *, chunk: int | None = None) -> np.ndar
                [ 0., -2.]])
     """
     theta, x, y = _checked(model, theta, x, y)
-    return np.concatenate([_numpy(g) for g in _gradients(model, theta, x, y, chunk)])
+    return np.concatenate([_checks.derivative(g) for g in _gradients(model, theta, x, y, chunk)])
 
 
 def gradient_covariance(
@@ -90,11 +90,12 @@ def gradient_covariance(
     theta, x, y = _checked(model, theta, x, y, whole=True)
     m = len(x)
     remedy = "more than all samples can only be drawn with replacement"
+    _checks.choice("replacement", replacement, (True, False))
     most = None if replacement else m
     batch_size = _checks.whole("batch_size", batch_size, least=1, most=most, remedy=remedy)
     mean = sum(g.sum(0) for g in _gradients(model, theta, x, y, chunk)) / m
     centred = (g - mean for g in _gradients(model, theta, x, y, chunk))
-    covariance = _numpy(sum(g.T @ g for g in centred)) / (m * batch_size)
+    covariance = _checks.derivative(sum(g.T @ g for g in centred)) / (m * batch_size)
     return covariance if replacement else covariance * ((m - batch_size) / max(m - 1, 1))
 
 
@@ -122,7 +123,7 @@ def second_moment(model, theta, x, y, *, chunk: int | None = None) -> np.ndarray
         array([[5.]])
     """
     theta, x, y = _checked(model, theta, x, y, whole=True)
-    return _numpy(sum(g.T @ g for g in _gradients(model, theta, x, y, chunk))) / len(x)
+    return _checks.derivative(sum(g.T @ g for g in _gradients(model, theta, x, y, chunk))) / len(x)
 
 
 def fisher(model, theta, x, *, chunk: int | None = None) -> np.ndarray:
@@ -157,6 +158,8 @@ def fisher(model, theta, x, *, chunk: int | None = None) -> np.ndarray:
     """
     from torch.func import jacfwd, jacrev, vmap
 
+    _checks.model(model)
+    x = model.inputs(x)
     kind = np.int64 if model.classes or not model.target_shape else float
     labels = np.zeros((len(x), *(size or 1 for size in model.target_shape)), kind)
     theta, x, y = _checked(model, theta, x, labels, whole=True)
@@ -179,7 +182,7 @@ def fisher(model, theta, x, *, chunk: int | None = None) -> np.ndarray:
                 "loss that depends on the label; average sample_gradients over the labels instead"
             )
         total = total + jacobian.flatten(0, 1).T @ (inner @ jacobian).flatten(0, 1)
-    return _symmetric(_numpy(total) / len(x))
+    return _symmetric(_checks.derivative(total) / len(x))
 
 
 def hessian(model, theta, x, y, *, chunk: int | None = None) -> np.ndarray:
@@ -267,7 +270,7 @@ def hessian_operator(model, theta, x, y, *, chunk: int | None = None):
     theta, x, y = _checked(model, theta, x, y)
     place = theta.clone().requires_grad_()
     (slope,) = torch.autograd.grad(model.loss(place, x, y), place, create_graph=True)
-    _numpy(slope)  # refused if it is not finite
+    _checks.derivative(slope)  # refused if it is not finite
 
     def times(vectors):
         columns = _columns(place, vectors)
@@ -280,7 +283,7 @@ def hessian_operator(model, theta, x, y, *, chunk: int | None = None):
             else torch.autograd.grad(slope, place, part[0], **kept)[0][None]
             for part in columns.split(_rows(chunk, _ENTRIES // x.numel()))
         ]
-        return _numpy(torch.cat(found)).T.reshape(np.shape(vectors))
+        return _checks.derivative(torch.cat(found)).T.reshape(np.shape(vectors))
 
     shape = (len(theta), len(theta))
     return LinearOperator(shape, times, times, times, dtype=float, rmatmat=times)
@@ -307,7 +310,7 @@ def _products(model, theta, x, y, vectors, chunk):
 
     columns = _columns(theta, vectors)
     found = vmap(along, chunk_size=_rows(chunk, _ENTRIES // x.numel()))(columns)
-    return _numpy(found).T.reshape(np.shape(vectors))
+    return _checks.derivative(found).T.reshape(np.shape(vectors))
 
 
 def _columns(theta, vectors):
@@ -330,6 +333,7 @@ def _checked(model, theta, x, y, whole=False):
     """θ, inputs and targets as tensors in double precision on the device of θ."""
     import torch
 
+    _checks.model(model)
     device = theta.device if torch.is_tensor(theta) else "cpu"
     remedy = f"{model.name} has as many parameters; take one replica at a time"
     theta = _checks.array("theta", theta, shape=(model.size,), remedy=remedy)
@@ -345,13 +349,3 @@ def _checked(model, theta, x, y, whole=False):
 
 def _symmetric(matrix):
     return (matrix + matrix.T) / 2
-
-
-def _numpy(tensor):
-    array = tensor.detach().cpu().numpy()
-    if not np.isfinite(array).all():
-        raise ValueError(
-            "derivatives must be finite, got NaN or infinity at a finite theta; does the loss "
-            "overflow there?"
-        )
-    return array

@@ -148,6 +148,7 @@ def teacher_logistic(
     """
     strength = _checks.number("strength", strength, least=0)
     draw = streams.samples(seed)
+    samples, features = _counts(samples, features)
     inputs, weights = _teacher(samples, features, correlation, draw)
     weights = strength * weights
     targets = draw.random(samples) < 1 / (1 + np.exp(-inputs @ weights))
@@ -183,13 +184,13 @@ def teacher_regression(
     """
     noise = _checks.number("noise", noise, least=0)
     draw = streams.samples(seed)
+    samples, features = _counts(samples, features)
     inputs, weights = _teacher(samples, features, correlation, draw)
     targets = inputs @ weights + noise * draw.standard_normal(samples)
     return Dataset("regression teacher", inputs, targets, (), "generated", weights)
 
 
 def _teacher(samples, features, correlation, draw):
-    samples, features = _counts(samples, features)
     correlation = _checks.number("correlation", correlation, above=-1, below=1)
     inputs = draw.standard_normal((samples, features))
     for j in range(1, features):

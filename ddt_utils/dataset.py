@@ -60,7 +60,9 @@ class Dataset:
             if array is not None:
                 array.setflags(write=False)
             object.__setattr__(self, field, array)
-        object.__setattr__(self, "classes", tuple(self.classes))
+        if len({*self.classes}) < len(self.classes):
+            raise ValueError(f"classes must have names of their own, got {self.classes}")
+        object.__setattr__(self, "classes", tuple(str(name) for name in self.classes))
 
     def __len__(self) -> int:
         """The number m of samples."""
@@ -84,7 +86,24 @@ class Dataset:
 
         Returns:
             The smaller set.
+
+        Raises:
+            ValueError: indices that are none, or no sample.
         """
+        if hasattr(indices, "detach"):
+            indices = indices.detach().cpu().numpy()
+        indices = indices if isinstance(indices, slice) else np.asarray(indices)
+        try:
+            count = self.targets[indices].shape[:1]
+        except IndexError as error:
+            count, problem = (), str(error)
+        else:
+            problem = "none" if count else "one number"
+        if count in ((), (0,)) or np.ndim(indices) > 1:
+            raise ValueError(
+                f"indices must be a list of whole numbers below {len(self)}, or a mask of as many "
+                f"truth values, got: {problem}"
+            )
         return replace(self, inputs=self.inputs[indices], targets=self.targets[indices])
 
     def split(self, train_fraction: float, *, seed: int) -> tuple[Dataset, Dataset]:
@@ -122,7 +141,8 @@ class Dataset:
         Raises:
             ValueError: constant columns are to be dropped from samples that are no rows.
         """
-        spread = np.ptp(self.inputs, axis=0)
+        with np.errstate(over="ignore"):
+            spread = np.ptp(self.inputs, axis=0)
         varies = spread > 1e-12 * np.abs(self.inputs).max(axis=0)
         if self.inputs.ndim > 2 and not keep_constant and not varies.all():
             raise ValueError(
@@ -133,6 +153,9 @@ class Dataset:
         if inputs.ndim == 2:
             keep = np.ones_like(varies) if keep_constant else varies
             inputs, varies = inputs[:, keep], varies[keep]
+        size = np.abs(inputs).max(axis=0, initial=0.0)
+        far = varies & ((size > 1e150) | (size < 1e-150))  # squares beyond double precision
+        inputs = inputs / np.where(far, size, 1.0)
         centred = np.where(varies, inputs - inputs.mean(axis=0), 0.0)
         deviation = np.where(varies, centred.std(axis=0), 1.0)
         return replace(self, inputs=centred / deviation, truth=None)
@@ -141,8 +164,9 @@ class Dataset:
         """Two classes instead of many.
 
         Args:
-            binary: the names of the classes that become class 1; or True: the second half of the
-                classes, the larger half if their number is odd; or None or False: no change.
+            binary: the name or the names of the classes that become class 1; or True: the second
+                half of the classes, the larger half if their number is odd; or None or False: no
+                change.
 
         Returns:
             The set with two classes.
@@ -150,12 +174,20 @@ class Dataset:
         Raises:
             ValueError: unknown names, all of them or none, or real targets.
         """
-        if binary is None or binary is False:
+        if binary is None or (isinstance(binary, (bool, np.bool_)) and not binary):
             return self
-        names = self.classes[len(self.classes) // 2 :] if binary is True else tuple(binary)
+        if isinstance(binary, (bool, np.bool_)):
+            names = self.classes[len(self.classes) // 2 :]
+        elif isinstance(binary, str):
+            names = (binary,)
+        elif hasattr(binary, "__iter__"):
+            names = tuple(str(name) for name in binary)
+        else:
+            names = ()
         if not names or not set(names) < set(self.classes):
             raise ValueError(
-                f"binary must name some but not all of the classes {self.classes}, got {names}"
+                f"binary must name some but not all of the classes {self.classes}, or be True, got "
+                f"{names or binary!r}"
             )
         one = np.isin(np.array(self.classes)[self.targets], names)
         rest = (name for name in self.classes if name not in names)

@@ -161,6 +161,11 @@ def exponents(
     noises = np.einsum(
         "i,kij,j->k", e, _noise(process, np.stack([way.minimum.location, way.saddle.location])), e
     )
+    if not (noises > 0).all():
+        raise ValueError(
+            f"the noise along the escape direction must be positive, got {noises.tolist()} at the "
+            "minimum and the saddle; give a floor, and let it tend to zero"
+        )
     climb = 2 * scale * way.barrier
     ends = way.minimum, way.saddle
     straight = [
@@ -188,7 +193,7 @@ def path_integral(process: SampleGradients, points) -> float:
         :math:`\frac B\eta\int2\,\nabla L\cdot d\theta/(\hat t\cdot\Sigma\,\hat t)`.
 
     Raises:
-        ValueError: points of another shape.
+        ValueError: points of another shape, all at one place, or a way without noise.
 
     Example:
         >>> import numpy as np
@@ -198,11 +203,20 @@ def path_integral(process: SampleGradients, points) -> float:
         >>> path_integral(process, np.linspace(0, 0.5, 9)[:, None])
         5.0
     """
+    if not isinstance(process, SampleGradients):
+        raise ValueError(f"process must be one of minibatches, got {process!r}")
     points = _checks.array("points", points, shape=(None, process.dimension))
-    if len(points) < 2:
-        raise ValueError(f"points must be a path, two or more, got {len(points)}")
+    apart = np.diff(points, axis=0).any(axis=1)
+    if not apart.any():
+        raise ValueError(f"points must be a path, two places or more, got {len(points)} at one")
+    points = points[np.append(True, apart)]  # a walker that waits pays nothing
     middles, steps = (points[1:] + points[:-1]) / 2, np.diff(points, axis=0)
     noise = np.einsum("ki,kij,kj->k", steps, _noise(process, middles), steps)
+    if not (noise > 0).all():
+        raise ValueError(
+            f"the noise along the path must be positive, got {noise.min():.3g} times a step "
+            "squared; give minibatches a floor, and let it tend to zero"
+        )
     climb = np.sum(process.gradients(middles).mean(axis=1) * steps, axis=1)
     return float(2 * process.scale * np.sum(climb * np.sum(steps**2, axis=1) / noise))
 

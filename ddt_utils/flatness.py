@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ddt_utils import _checks, curvature
-from ddt_utils._derivatives import derivatives, places
+from ddt_utils._derivatives import derivatives, place
 from ddt_utils._layers import Layers
 
 
@@ -75,13 +75,13 @@ def flatness(model, theta, x, y) -> Flatness:
         (5.5, 3.8284)
     """
     bend = curvature.hessian(model, theta, x, y)
-    place = places("theta", model, theta)[0].numpy()
+    weights = place("theta", model, theta).numpy()
     diagonal = np.diag(bend).copy()
     known = _is_relu(model)
     return Flatness(
         float(diagonal.sum()),
         float(np.linalg.eigvalsh(bend)[-1]),
-        float(place**2 @ diagonal),
+        float(weights**2 @ diagonal),
         fisher_rao(model, theta, x, y),
         flattest_copy(diagonal, scalings(model))[1] if known else None,
         diagonal,
@@ -115,14 +115,14 @@ def fisher_rao(model, theta, x, y) -> float:
     from torch.func import grad, jvp, vmap
 
     at = derivatives(model, x, y)
-    place = places("theta", model, theta)[0]
-    out, moved = jvp(lambda t: model.outputs(t, at.x), (place,), (place,))
+    here = place("theta", model, theta)
+    out, moved = jvp(lambda t: model.outputs(t, at.x), (here,), (here,))
 
     def bent(o, u, yi):
         slope = grad(lambda v: model.output_loss(v[None], yi[None])[0])
-        return u @ jvp(slope, (o,), (u,))[1]
+        return u.flatten() @ jvp(slope, (o,), (u,))[1].flatten()
 
-    return float(vmap(bent)(out, moved, at.y).mean())
+    return float(_checks.derivative(vmap(bent)(out, moved, at.y).mean()))
 
 
 def scalings(model) -> np.ndarray:
@@ -144,6 +144,7 @@ def scalings(model) -> np.ndarray:
         array([[ 1.,  0.,  1.,  0., -1.,  0.,  0.],
                [ 0.,  1.,  0.,  1.,  0., -1.,  0.]])
     """
+    _checks.model(model)
     if not _is_relu(model):
         raise ValueError(
             f"scalings are known for fully connected ReLU networks, got {model.name}; write the "
@@ -189,7 +190,9 @@ def copy(theta, exponents, factors):
         )
     if not (factors > 0).all():
         raise ValueError(f"factors must be positive, got {factors.min():.6g}; ReLU has no others")
-    return theta * np.exp(np.log(factors) @ exponents)
+    with np.errstate(over="ignore"):
+        found = theta * np.exp(np.log(factors) @ exponents)
+    return _checks.array("the copy", found, remedy="take smaller factors")
 
 
 def flattest_copy(diagonal, exponents) -> tuple[np.ndarray, float]:

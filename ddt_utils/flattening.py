@@ -16,8 +16,11 @@ that do not depend on the inputs c is 2L, which gives
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+
+import numpy as np
 
 from ddt_utils import _checks
 from ddt_utils._derivatives import derivatives, places
@@ -64,7 +67,8 @@ def flow(
         y: targets, shape (m,).
         ratio: η/B; 0 is the flow of descent.
         time: how long, in units of t = η × iterations.
-        step: of Euler's method, below 2 over the largest curvature.
+        step: of Euler's method, below 2 over the largest curvature; a little less, where ``time``
+            is not a multiple of it.
         noise: c of :math:`\Sigma=cH`; ``"loss"`` is 2L.
         trace: a function of θ (R, n) that gives tr H, shape (R,), if it is known in closed form;
             by default it is differentiated, which takes third derivatives.
@@ -97,6 +101,13 @@ def flow(
         one = hessian(lambda t: at.model.loss(t, at.x, at.y))
         return vmap(lambda t: torch.trace(one(t)))(place)
 
+    if trace is not None:
+        shape = tuple(np.shape(trace(theta))) if callable(trace) else trace
+        if shape != (len(theta),):
+            raise ValueError(
+                f"trace must be a function that gives one number for each of {len(theta)} places, "
+                f"got shape {shape}; sum over the other axes"
+            )
     trace = trace or traced
     for _ in range(count):
         place = theta.requires_grad_()
@@ -128,7 +139,8 @@ def cloud_flow(
         ratio: η/B.
         time: how long, in units of t.
         step: of Euler's method for the places; the clouds are carried exactly over each step with
-            the curvature and the noise at its beginning.
+            the curvature and the noise at its beginning; a little less, where ``time`` is not a
+            multiple of it.
         noise: ``"samples"`` for the covariance of the sample gradients, ``"loss"`` for
             :math:`\Sigma=2LH`, or c of :math:`\Sigma=cH`.
 
@@ -183,7 +195,11 @@ def _clock(ratio, time, step):
     ratio = _checks.number("ratio", ratio, least=0, remedy="it is η/B")
     step = _checks.number("step", step, above=0)
     time = _checks.number("time", time, above=0, remedy="it is η × iterations")
-    return ratio, step, max(1, round(time / step))
+    count = max(1, round(time / step))
+    if abs(count * step - time) > 1e-9 * time:  # steps that end when asked
+        count = math.ceil(time / step)
+        step = time / count
+    return ratio, step, count
 
 
 def _noise(noise):

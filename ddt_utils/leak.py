@@ -37,6 +37,8 @@ __all__ = ["OVERSHOOT", "LevelTilt", "Valley", "level_tilt"]
 #: By how much a discrete walker is past an edge when it is seen, in units of its kick:
 #: −ζ(½)/√(2π).
 OVERSHOOT = 0.5825971579390107
+_SLOW = 1e-7  # ηλ below which one step is too little to be solved for
+_WEAK = 690.0  # exponents beyond which a rate is no number of double precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +83,7 @@ class Valley:
             found = _checks.array(name, getattr(self, name), shape=(n, n))
             n = len(found)
             low = np.linalg.eigvalsh(found)[0] if found.shape == (n, n) and n else -1.0
-            if not (low > 0 and np.allclose(found, found.T)):
+            if not (low > 0 and _checks.symmetric(found)):
                 raise ValueError(
                     f"{name} must be symmetric and positive definite, got shape {found.shape} and "
                     f"lowest eigenvalue {low:.3g}; leave out directions without curvature or noise"
@@ -105,8 +107,13 @@ class Valley:
         """
         from scipy.linalg import solve_discrete_lyapunov
 
-        keep = np.eye(len(self.hessian)) - self.learning_rate * self.hessian
-        return solve_discrete_lyapunov(keep, self.learning_rate**2 * self.covariance)
+        rate, curves = self.learning_rate, np.linalg.eigvalsh(self.hessian)
+        if rate * curves[0] < _SLOW:  # 1 − ηλ has lost digits of λ: mode by mode
+            curves, frame = np.linalg.eigh(self.hessian)
+            pair = curves[:, None] + curves - rate * np.outer(curves, curves)
+            return frame @ (rate * (frame.T @ self.covariance @ frame) / pair) @ frame.T
+        keep = np.eye(len(self.hessian)) - rate * self.hessian
+        return solve_discrete_lyapunov(keep, rate**2 * self.covariance)
 
     def exponent(self, exit) -> float:
         r"""What ln τ tends to: :math:`\min r^2/2S_{ii}`, or h over the largest eigenvalue of SH.
@@ -157,6 +164,11 @@ class Valley:
         pull = np.sum(sphere @ root @ H @ np.linalg.inv(root) * sphere, axis=1)
         far, farther = (stats.chi2.sf(edge**2, k) for k in (n, n + 2))
         rate = float(np.mean(n * pull * farther - np.trace(H) * far))
+        if not rate > 0 and self.exponent(way) > _WEAK:
+            raise ValueError(
+                f"exit must be within an exponent of {_WEAK:g}, beyond which the mean time is no "
+                f"number of double precision, got {self.exponent(way):.6g}; take the exponent"
+            )
         if not rate > 0:
             raise ValueError(
                 f"exit must be far out in the crowd, got {exit!r} with the exponent "
@@ -181,7 +193,11 @@ class Valley:
         spread = np.diag(self.spread)
         kick = OVERSHOOT * self.learning_rate * np.sqrt(np.diag(self.covariance))
         far = (np.array(exit.half_width) + kick) / np.sqrt(spread)
-        rates = np.diag(self.hessian @ self.spread) / spread * far * np.exp(-(far**2) / 2)
+        low = np.min(far) ** 2 / 2
+        low = low if low > _WEAK else 0.0  # shares stay numbers where all rates are none
+        with np.errstate(under="ignore"):
+            fall = np.exp(low - far**2 / 2)
+        rates = np.diag(self.hessian @ self.spread) / spread * far * fall
         return rates / rates.sum()
 
     def simulated(self, exit, *, walkers: int, seed: int):

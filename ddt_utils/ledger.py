@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from numbers import Real
 from pathlib import Path
 
-from ddt_utils import _checks
+from ddt_utils import _checks, _files
 from ddt_utils._output import say
 from ddt_utils.escape import agreement
 
@@ -97,7 +97,8 @@ def with_error(value: float, stderr: float | None = None, digits: int | None = N
     value = _finite("value", value)
     digits = digits if digits is None else _checks.whole("digits", digits, least=-300)
     if stderr is None:
-        text = f"{value:.4g}" if digits is None else f"{round(value, digits) + 0.0:.{digits}f}"
+        rounded = value if digits is None else round(value, digits)
+        text = f"{rounded + 0.0:.4g}" if digits is None else f"{rounded + 0.0:.{max(digits, 0)}f}"
         return text.replace("-", "−")
     stderr = _checks.number("standard error", stderr, above=0, remedy="leave it out if exact")
     largest = max(abs(value), stderr)
@@ -114,6 +115,12 @@ def with_error(value: float, stderr: float | None = None, digits: int | None = N
 def _digits(stderr):
     """Decimals that show two digits of a standard error."""
     return 1 - math.floor(math.log10(stderr))
+
+
+def _words(name, value):
+    """Refuse what cannot stand in the book as a name or a sentence."""
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{name} must be a text with words in it, got {value!r}")
 
 
 def _finite(name, value):
@@ -136,6 +143,7 @@ def number(name: str, value, *, stderr: float | None = None, digits: int | None 
         >>> number("ms-tau", 41.0224, stderr=0.189)
         ms-tau = 41.02 ± 0.19
     """
+    _words("name", name)
     text = value if isinstance(value, str) else with_error(value, stderr, digits)
     say(f"{name} = {text}")
     _display(
@@ -193,6 +201,9 @@ def claim(
         Claim(key='slope', statement='It is one.', status='simulated', ...)
     """
     _checks.choice("status", status, STATUSES)
+    _words("key", key), _words("statement", statement)
+    if not isinstance(why, str):
+        raise ValueError(f"why must be a sentence, got {why!r}")
     if stderr is not None and error is not None:
         raise ValueError(
             f"{key}: a number has a standard error ({stderr}) or a numerical error ({error}), not "
@@ -299,6 +310,9 @@ def claims_in(notebook: Path) -> list[Claim]:
     Returns:
         The rows, in the order in which the cells made them.
 
+    Raises:
+        ValueError: the file is no notebook, or a row of it no claim.
+
     Example:
         >>> import tempfile
         >>> with tempfile.NamedTemporaryFile("w", suffix=".ipynb") as file:
@@ -307,10 +321,14 @@ def claims_in(notebook: Path) -> list[Claim]:
         ...     claims_in(Path(file.name))
         []
     """
-    cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
-    outputs = [o for cell in cells for o in cell.get("outputs", [])]
-    rows = [o["data"][MIME_TYPE] for o in outputs if MIME_TYPE in o.get("data", {})]
-    return [Claim(**(json.loads(r) if isinstance(r, str) else r)) for r in rows]
+    remedy = "execute the chapter again"
+    cells = _files.read_json(notebook, remedy=remedy, keys=("cells",))["cells"]
+    try:
+        outputs = [o for cell in cells for o in cell.get("outputs", [])]
+        rows = [o["data"][MIME_TYPE] for o in outputs if MIME_TYPE in o.get("data", {})]
+        return [Claim(**(json.loads(r) if isinstance(r, str) else r)) for r in rows]
+    except (TypeError, AttributeError, ValueError) as error:
+        raise ValueError(_files.damaged(notebook, error, remedy)) from error
 
 
 def _text(value, stderr, digits):

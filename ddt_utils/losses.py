@@ -7,6 +7,8 @@ its ``output_loss``.
 
 from __future__ import annotations
 
+import math
+
 
 def squared(out, y):
     r"""Half the square of the residual, :math:`\frac12|f - y|^2`, summed over the outputs.
@@ -26,7 +28,7 @@ def squared(out, y):
         tensor([2.5000])
     """
     if out.shape[-1] == 1:
-        return (out[..., 0] - y) ** 2 / 2
+        return (out[..., 0] - _alone(out, y)) ** 2 / 2
     return ((out - y) ** 2).sum(-1) / 2
 
 
@@ -36,11 +38,12 @@ def binary_cross_entropy(out, y):
     .. math::
         \ell = \log(1 + e^{-f})\ \text{for class 1},\quad \log(1 + e^{f})\ \text{for class 0};
 
-    value, slope and curvature keep their digits far on the right side.
+    value, slope and curvature keep their digits far on the right side, and beyond what an
+    exponential function holds (f = 708) slope and curvature are zero.
 
     Args:
         out: log-odds f, shape (..., 1).
-        y: classes 0 and 1, shape (...).
+        y: classes 0 and 1, shape (...), or (..., 1).
 
     Returns:
         Losses, shape (...).
@@ -52,7 +55,9 @@ def binary_cross_entropy(out, y):
     """
     import torch
 
-    wrong = out[..., 0] * (1 - 2 * y)
+    wrong = out[..., 0] * (1 - 2 * _alone(out, y))
+    # the second derivative of logaddexp asks for exp(-wrong), and infinity over infinity is none
+    wrong = wrong.clamp(min=1 - math.log(torch.finfo(wrong.dtype).max))
     return torch.logaddexp(wrong, torch.zeros_like(wrong))
 
 
@@ -76,3 +81,8 @@ def cross_entropy(out, y):
     classes = y.long().expand(out.shape[:-1])
     chosen = out.gather(-1, classes[..., None])[..., 0]
     return out.logsumexp(-1) - chosen
+
+
+def _alone(out, y):
+    """Targets of a single output without its axis, so that samples meet their own targets only."""
+    return y[..., 0] if y.shape == out.shape else y

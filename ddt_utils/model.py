@@ -112,7 +112,7 @@ class Model:
         # one split, whose gradient is one concatenation; slices would each fill a whole vector
         parts = theta.split([math.prod(shape) for _, shape in self.shapes], -1)
         named = zip(self.shapes, parts, strict=True)
-        return {name: part.reshape(*theta.shape[:-1], *shape) for (name, shape), part in named}
+        return {name: part.reshape((*theta.shape[:-1], *shape)) for (name, shape), part in named}
 
     def outputs(self, theta, x):
         """What the model says of its inputs.
@@ -138,12 +138,11 @@ class Model:
         Raises:
             ValueError: another shape, no samples, or a number that is not finite.
         """
-        found = _checks.array(
-            "x", x, shape=(None, *self.input_shape), remedy="leave such samples out"
-        )
+        shape, takes = (None, *self.input_shape), f"so {self.name} takes its samples"
+        found = _checks.array("x", x, shape=shape, finite=False, remedy=takes)
         if not found.size:
             raise ValueError(f"x must not be empty, got shape {found.shape}")
-        return found
+        return _checks.array("x", found, remedy="leave such samples out")
 
     def targets(self, y, samples: int | None = None) -> np.ndarray:
         """Targets, checked: classes as int64, real numbers as they are.
@@ -178,9 +177,9 @@ class Model:
             A tensor of shape (..., B).
 
         Raises:
-            ValueError: a target that is none of the model's classes.
+            ValueError: a target that is none of the model's classes, or not one for each sample.
         """
-        self._require(y)
+        self._require(x, y)
         losses = self.output_loss(self.outputs(theta, x), y)
         if not self.weight_decay:
             return losses
@@ -200,7 +199,7 @@ class Model:
         return self.sample_losses(theta, x, y).mean(-1)
 
     def accuracy(self, theta, x, y):
-        """The share of samples that are put into their class.
+        """The share of samples that are put into their class; outputs that are NaN put into none.
 
         Args:
             theta: θ, shape (..., n).
@@ -215,10 +214,10 @@ class Model:
         """
         if not self.classes:
             raise ValueError(f"accuracy must be asked of a model with classes, got {self.name}")
-        self._require(y)
+        self._require(x, y)
         out = self.outputs(theta, x)
         guess = (out[..., 0] > 0).long() if out.shape[-1] == 1 else out.argmax(-1)
-        right = (guess == y).double()
+        right = ((guess == y) & ~out.isnan().any(-1)).double()
         return right.flatten(right.ndim - 1 - len(self.target_shape)).mean(-1)
 
     def initial(self, replicas: int, *, seed: int):
@@ -248,14 +247,27 @@ class Model:
         ]
         return torch.from_numpy(np.array(draws) * np.concatenate(scales))
 
-    def _require(self, y):
-        """Refuse targets that are no classes; within a ``vmap`` over them they cannot be read."""
+    def _require(self, x, y):
+        """Refuse targets that are no classes; within a ``vmap`` over them they cannot be read.
+
+        Targets of another shape would be broadcast: each sample would meet all of them.
+
+        Raises:
+            ValueError: a target that is no class, or not one target for each sample.
+        """
         import torch
 
         if _KNOWN.get():
             return
         if not torch.is_tensor(y):
             raise ValueError(f"y must be a tensor, got {type(y).__name__}; give torch.as_tensor(y)")
+        count = x.shape[x.ndim - 1 - len(self.input_shape)]
+        found = tuple(y.shape[: y.ndim - len(self.target_shape)])
+        if not found or found[-1] != count:
+            raise ValueError(
+                f"y must have one target for each of {count} samples, got shape {tuple(y.shape)}; "
+                "drop or move an axis of it"
+            )
         if not self.classes:
             return
         try:

@@ -67,7 +67,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -264,6 +264,7 @@ def from_module(
             )
     forward = _module.Forward(kept, _shape("inputs", inputs))
     shape, whole = _tried(forward, values, asked)
+    forward = replace(forward, lifted=_probe.needs_lift(forward, values, whole))
     output_loss, target_shape, count = _loss(loss, shape, targets, classes)
     decay = _checks.number("weight_decay", weight_decay, least=0)
     size = sum(part.numel() for part in values.values())
@@ -300,8 +301,6 @@ def _tried(forward, values, asked):
         x = _probe.inputs(forward.sample, whole)
         try:
             forward.once(values, x.clone())
-        except ValueError:
-            raise
         except Exception as error:  # noqa: BLE001 - whatever a forward of one's own raises
             refusal = refusal or error
             continue

@@ -105,6 +105,7 @@ def diagonal_linear(features: int) -> Model:
         name=f"diagonal linear network of {count} features",
         shapes=(("u", (count,)), ("v", (count,))),
         forward=_layers.diagonal,
+        input_shape=(count,),
         output_loss=losses.squared,
         scales=(0.5, 0.5),
     )
@@ -147,6 +148,7 @@ def fully_connected(
         name=f"fully connected {activation} network {'–'.join(map(str, widths))}",
         shapes=tuple(shapes),
         forward=_layers.Layers(len(widths) - 1, activation),
+        input_shape=widths[:1],
         scales=tuple(scales),
         **_loss_of(loss, widths[-1]),
     )
@@ -195,6 +197,7 @@ def convolutional(
             ("bias1", (classes,)),
         ),
         forward=_layers.Convolution(side, kernel, activation),
+        input_shape=(side * side,),
         scales=(1 / kernel, 0.0, flat**-0.5, 0.0),
         **_loss_of("cross entropy", classes),
     )
@@ -222,12 +225,13 @@ def quadratic(hessian) -> Model:
         2
     """
     matrix = _checks.array("hessian", hessian, shape=(None, None))
-    if matrix.shape[0] != matrix.shape[1] or not matrix.size or not np.allclose(matrix, matrix.T):
+    if not _checks.symmetric(matrix):
         raise ValueError(f"hessian must be a symmetric square matrix, got {matrix.tolist()}")
     return Model(
         name=f"quadratic loss of {len(matrix)} parameters",
         shapes=(("place", (len(matrix),)),),
         forward=_layers.displacement,
+        input_shape=(len(matrix),),
         output_loss=_layers.Quadratic(matrix),
         scales=(1.0,),
     )
@@ -240,6 +244,7 @@ def _flat(name, features, outputs, output_loss, classes=0):
         name=name.format(count),
         shapes=(("weight", (count, outputs)),),
         forward=_layers.linear,
+        input_shape=(count,),
         output_loss=output_loss,
         scales=(count**-0.5,),
         classes=classes,

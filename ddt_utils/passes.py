@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ddt_utils import _checks, _curve, _following
-from ddt_utils._derivatives import derivatives, places
+from ddt_utils._derivatives import derivatives, place, places
 from ddt_utils.critical import CriticalPoint
 
 _SWEEPS = 50  # of a string, between two looks at its tops
@@ -108,10 +108,10 @@ def critical_points(
     longest = _checks.number("longest", longest, above=0, remedy="it is a distance in θ")
     found = []
     for some in theta.split(max(1, _following.ENTRIES // model.size**2)):
-        for place in _following.newton(at, some, index, iterations, longest):
-            if place is not None and not any(_at(place, one) for one in found):
-                found.append(place)
-    return sorted(found, key=lambda place: place.value)
+        for point in _following.newton(at, some, index, iterations, longest):
+            if point is not None and not any(_at(point, one) for one in found):
+                found.append(point)
+    return sorted(found, key=lambda point: point.value)
 
 
 def over(model, saddle, x, y, *, start=None, links: int = 32) -> Pass:
@@ -218,7 +218,7 @@ def exits(
     tops = critical_points(model, starts, x, y, **given)
     if images is not None:  # one of each height, and its images
         kinds = {f"{top.value:.7e}": top for top in tops}.values()
-        around = [np.asarray(images(top.location)) for top in kinds]
+        around = [places("images", model, images(top.location)).numpy() for top in kinds]
         tops = critical_points(model, np.concatenate(around), x, y, **given) if kinds else []
     if not tops:
         return []
@@ -290,7 +290,8 @@ def between(
             inner = torch.tensor(string)
             rate = 0.5 / float(torch.linalg.eigvalsh(at.bends(inner)).abs().max())
             height = at.losses(inner).numpy()
-            tops = np.flatnonzero((height[1:-1] > height[:-2]) & (height[1:-1] > height[2:])) + 1
+            # the first of two equal tops, as of a pass in the middle of an even number of images
+            tops = np.flatnonzero((height[1:-1] > height[:-2]) & (height[1:-1] >= height[2:])) + 1
             ways = _joined(model, x, y, ends, string[tops], links)
             if ways is not None:
                 return ways
@@ -317,7 +318,7 @@ def _joined(model, x, y, ends, tops, links):
 
 def _near(at, name, given, index):
     """The critical point at a given place, or close to it."""
-    (found,) = _following.newton(at, places(name, at.model, given)[:1], index, 50, 0.1)
+    (found,) = _following.newton(at, place(name, at.model, given)[None], index, 50, 0.1)
     if found is None:
         raise ValueError(
             f"{name} must be a critical point of index {index}, or near one, got {given!r}; see "

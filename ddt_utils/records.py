@@ -105,7 +105,9 @@ def larger(name: str, function: Callable, cases: Sequence[dict], *, folder=None)
         >>> larger("squares", square, [dict(x=3)], folder=folder).results
         (9,)
     """
-    cases = [_as_stored(case) for case in cases]
+    if not hasattr(function, "__code__"):
+        raise ValueError(f"function must be written with def, got {function!r}; wrap it in one")
+    cases = [_as_stored(case) for case in cases or ()]
     if not cases or not all(isinstance(case, dict) for case in cases):
         raise ValueError(f"cases must be keyword arguments, one dictionary per call, got {cases}")
     if not (isinstance(name, str) and name.replace("-", "").isalnum()):
@@ -120,7 +122,7 @@ def larger(name: str, function: Callable, cases: Sequence[dict], *, folder=None)
     again = f"run this once with {FULL}={name} in the environment"
     if not path.exists():
         raise FileNotFoundError(f"there is no record {name!r} yet: {again}")
-    stored = _files.read_json(path, remedy=f"restore it, or {again}", keys=_PARTS)
+    stored = _stored(path, f"restore it, or {again}", _PARTS)
     other = _other(stored, made_of)
     if not other and [run["case"] for run in stored["runs"]] != cases:
         other = "cases"
@@ -153,7 +155,7 @@ def wanted(name: str, variable: str = FULL) -> bool:
         False
     """
     asked = os.environ.get(variable, "")
-    return asked == "1" or name in asked.split(",")
+    return asked == "1" or name in [one.strip() for one in asked.split(",")]
 
 
 def device() -> str:
@@ -182,7 +184,7 @@ def _make(path, function, cases, made_of):
     done = [run["case"] for run in runs]
     for case in tqdm([case for case in cases if case not in done], desc=path.stem):
         begin = time.perf_counter()
-        runs.append(dict(case=case, result=_plain(function(**case, **extra))))
+        runs.append(dict(case=case, result=_result(function, case, extra)))
         seconds += time.perf_counter() - begin
         _files.write_json(part, head | dict(seconds=round(seconds, 1), runs=runs), indent=0)
     runs = [next(run for run in runs if run["case"] == case) for case in cases]
@@ -192,21 +194,34 @@ def _make(path, function, cases, made_of):
 
 def _confirm(path, function, cases, made_of):
     """Run the first case and the last again; if both agree, this code counts as the record's."""
-    stored = _files.read_json(
-        path, remedy=f"make it again with {FULL}={path.stem}", keys=_PARTS[2:]
-    )
+    stored = _stored(path, f"make it again with {FULL}={path.stem}", _PARTS[2:])
     if [run["case"] for run in stored["runs"]] != cases:
         raise ValueError(f"the record {path.stem!r} has other cases: make it, with {FULL}")
     extra = dict(device=device()) if "device" in inspect.signature(function).parameters else {}
     tried = sorted({0, len(cases) - 1})
     for k in tried:
-        found, kept = _plain(function(**cases[k], **extra)), stored["runs"][k]["result"]
+        found, kept = _result(function, cases[k], extra), stored["runs"][k]["result"]
         if not _agree(_as_stored(found), kept):
             raise ValueError(
                 f"the record {path.stem!r} is another one now: {cases[k]} gave {str(kept)[:80]} "
                 f"and gives {str(found)[:80]}; make it again with {FULL}={path.stem}"
             )
     _files.write_json(path, stored | made_of | {"confirmed": tried}, indent=0)
+
+
+def _stored(path, remedy, keys):
+    """What a record's file holds, of the kinds that it must have."""
+    stored = _files.read_json(path, remedy=remedy, keys=keys)
+    kinds = dict(numbers=dict, versions=dict, seconds=(int, float), device=str, runs=list)
+    for key in keys:
+        if key in kinds and not isinstance(stored[key], kinds[key]):
+            raise ValueError(_files.damaged(path, f"its {key} are of another kind", remedy))
+    for run in stored["runs"]:
+        if not isinstance(run, dict) or not {"case", "result"} <= run.keys():
+            raise ValueError(_files.damaged(path, "a run has no case or no result", remedy))
+    if "torch" not in stored["versions"]:
+        raise ValueError(_files.damaged(path, "its versions do not name torch", remedy))
+    return stored
 
 
 def _agree(one, other):
@@ -246,6 +261,20 @@ def _as_stored(case):
         return json.loads(json.dumps(case))
     except TypeError as error:
         raise ValueError(f"cases must hold plain numbers, texts and lists, got {case}") from error
+
+
+def _result(function, case, extra):
+    """What a case gives, as JSON holds it."""
+    found = function(**case, **extra)
+    try:
+        plain = _plain(found)
+        json.dumps(plain)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"a case must give numbers, arrays, texts, lists or dictionaries of them by texts, got "
+            f"{type(found).__name__} of {case} ({error}); take complex numbers apart, and list sets"
+        ) from error
+    return plain
 
 
 def _plain(value):

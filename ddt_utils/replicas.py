@@ -25,7 +25,6 @@ __all__ = [
     "SAM", "SGD", "Adam", "GaussianSGD", "GradientDescent", "LabelNoise", "Replicas", "Rule",
     "sgld",
 ]  # fmt: skip
-_KEPT = ("theta", "iteration", "status", "seen", "looked", "since")
 
 
 class Replicas(_fleet.Fleet):
@@ -55,8 +54,9 @@ class Replicas(_fleet.Fleet):
             :meth:`rounding`.
 
     Raises:
-        ValueError: shapes that do not fit, numbers that are not finite, or targets that are not
-            what the model takes.
+        ValueError: shapes that do not fit, numbers that are not finite or not within what ``dtype``
+            holds, a start beyond 1e6, targets that are not what the model takes, or what is no
+            model or no rule.
 
     Example:
         >>> import numpy as np
@@ -93,6 +93,11 @@ class Replicas(_fleet.Fleet):
         if dtype not in (torch.float64, torch.float32):
             raise ValueError(f"dtype must be torch.float64 or torch.float32, got {dtype}")
         device = _devices.of_torch(device)
+        _checks.model(model)
+        if not isinstance(rule, Rule):
+            raise ValueError(
+                f"rule must be an updates.Rule, such as SGD(0.1, batch_size=8), got {rule!r}"
+            )
         self.model, self.rule, self.seed = model, rule, _checks.seed(seed)
         self.first = _checks.whole("first", first, most=2**63)
         inputs = model.inputs(x)
@@ -107,6 +112,11 @@ class Replicas(_fleet.Fleet):
             raise ValueError(
                 f"start must have shape ({model.size},), or ({count or 'R'}, {model.size}), got "
                 f"{tuple(np.shape(start))}"
+            )
+        if not bool(_fleet.finite(begin).all()):
+            raise ValueError(
+                f"start must be within ±{_fleet.FAR:g}, got {float(begin.abs().max()):g}; beyond, "
+                "a replica counts as diverged"
             )
         self.theta = begin.clone()
         self.state = rule.initial_state(self.theta)
@@ -189,6 +199,8 @@ class Replicas(_fleet.Fleet):
         from tqdm import tqdm
 
         iterations = _checks.whole("iterations", iterations)
+        if observe is not None and not callable(observe):
+            raise ValueError(f"observe must be a function of the replicas, got {observe!r}")
         if every is not None and observe is None:
             raise ValueError(f"every must go with observe, got every={every!r} alone; give both")
         every = _checks.whole("every", 1 if every is None else every, least=1)
@@ -311,11 +323,7 @@ class Replicas(_fleet.Fleet):
         Args:
             path: of the file, by custom with the ending ``.npz``; what is there is replaced.
         """
-        seen = (v.cpu().numpy() for v in (self._status, self._seen))
-        numbers = (*seen, self._looked, self._since)
-        state = dict(zip(_KEPT, (self.theta.cpu().numpy(), self.iteration, *numbers), strict=True))
-        state |= {f"state {name}": part.cpu().numpy() for name, part in self.state.items()}
-        _files.write_arrays(path, state | dict(digest=[self._digest(), self._asked]))
+        _files.write_arrays(path, self._kept() | dict(digest=[self._digest(), self._asked]))
 
     def resume(self, path):
         """Go on from what :meth:`save` wrote, of replicas that were made with the same arguments.
@@ -331,19 +339,17 @@ class Replicas(_fleet.Fleet):
         """
         import torch
 
-        names = [f"state {name}" for name in self.state]
-        kept = _files.read_arrays(
-            path,
-            remedy="resume from another copy, or train again from the beginning",
-            keys=("digest", *_KEPT, *names),
-        )
-        digest, asked = np.append(kept["digest"], "")[:2]
+        remedy = "resume from another copy, or train again from the beginning"
+        own = self._kept()
+        kept = _files.read_arrays(path, remedy=remedy, keys=("digest", *own))
+        digest, asked = np.append(kept["digest"], ["", ""])[:2]
         if digest != self._digest():
             raise ValueError(
                 f"{path} holds another training (model, data, rule, start, seed, number of "
                 "replicas or the code of the package differ); make the replicas with the arguments "
                 "that they had"
             )
+        _files.require_like(path, kept, own, remedy)
         place = self.theta.device
         self.theta = torch.from_numpy(kept["theta"]).to(place)
         self.state = {k: torch.from_numpy(kept[f"state {k}"]).to(place) for k in self.state}

@@ -47,7 +47,7 @@ def top_eigenpairs(operator, *, count: int, seed: int, which: str = "LA"):
     count = _checks.whole("count", count, least=1, most=n - 1, remedy=remedy)
     _checks.choice("which", which, ("LA", "SA", "LM"))
     first = streams.stream(seed, "lanczos").standard_normal(n)
-    if not np.any(operator @ first):  # a random vector is mapped to zero: all are
+    if not np.any(_times(operator, first)):  # a random vector is mapped to zero: all are
         return np.zeros(count), np.eye(n, count)
     values, vectors = eigsh(operator, k=count, which=which, v0=first)
     order = np.argsort(-values)
@@ -89,7 +89,7 @@ def hutchinson_trace(operator, *, probes: int, seed: int) -> Estimate:
         6.0
     """
     operator, n = _operator(operator)
-    found = [v @ (operator @ v) for v in _signs(n, probes, seed)]
+    found = [v @ _times(operator, v) for v in _signs(n, probes, seed)]
     return Estimate(float(np.mean(found)), float(np.std(found, ddof=1) / np.sqrt(probes)))
 
 
@@ -186,7 +186,7 @@ def lanczos(operator, start, *, steps: int) -> tuple[np.ndarray, np.ndarray]:
     basis, diagonal, beside = np.empty((min(steps, n), n)), [], []
     for k in range(len(basis)):
         basis[k] = vector
-        image = operator @ vector
+        image = _times(operator, vector)
         diagonal.append(vector @ image)
         scale = np.linalg.norm(image)
         for _ in range(2):
@@ -280,16 +280,20 @@ def proportionality(matrix, hessian) -> Proportionality:
         >>> round(found.slope, 6), round(found.cosine, 6)
         (2.0, 1.0)
     """
-    matrix, hessian = _pair(matrix, hessian)
-    product, squares = np.sum(matrix * hessian), (np.sum(matrix**2), np.sum(hessian**2))
-    if not min(squares) > 0 or np.trace(hessian) == 0:
+    (one, other), trace = _pair(matrix, hessian), np.trace(hessian)
+    sizes = [np.abs(part).max() for part in (one, other)]
+    if not min(sizes) > 0 or abs(trace) <= 1e-14 * np.abs(np.diag(other)).sum():
         raise ValueError(
             "proportionality needs matrices that are not zero and a Hessian with a trace, got "
-            f"squared norms {squares} and trace {np.trace(hessian)}"
+            f"largest entries {sizes[0]:g} and {sizes[1]:g} and trace {trace:g}"
         )
+    units = [2.0 ** (np.frexp(size)[1] - 1) for size in sizes]  # squares of all sizes are numbers
+    one, other = one / units[0], other / units[1]
+    product, squares = np.sum(one * other), (np.sum(one**2), np.sum(other**2))
+    unit = units[0] / units[1]
     return Proportionality(
-        float(np.trace(matrix) / np.trace(hessian)),
-        float(product / squares[1]),
+        float(np.trace(one) / np.trace(other) * unit),
+        float(product / squares[1] * unit),
         float(product / np.sqrt(squares[0] * squares[1])),
     )
 
@@ -316,7 +320,8 @@ def subspace_overlap(first, second) -> float:
         0.7071
     """
     first, second = _checks.array("first", first), _checks.array("second", second)
-    if not (first.ndim == second.ndim == 2 and len(first) == len(second)):
+    both = first.ndim == second.ndim == 2 and first.size and second.size
+    if not (both and len(first) == len(second)):
         raise ValueError(
             f"subspaces must be given as columns, (n, j) and (n, k), got {first.shape} and "
             f"{second.shape}"
@@ -336,7 +341,18 @@ def _pair(matrix, hessian):
     return one, other
 
 
+def _times(operator, vector):
+    """A product, refused if it is no number."""
+    found = operator @ vector
+    if not np.isfinite(found).all():
+        raise ValueError(
+            "operator must give finite products, got NaN or infinity; does the loss overflow there?"
+        )
+    return found
+
+
 def _array(matrix):
+    matrix = matrix.toarray() if hasattr(matrix, "toarray") else matrix
     return _checks.array("matrix", matrix, shape=(None, None))
 
 
@@ -349,7 +365,7 @@ def _operator(operator):
     a = matrix if known else _checks.array("operator", matrix, remedy="give a square matrix")
     if len(a.shape) != 2 or a.shape[0] != a.shape[1] or not a.shape[0]:
         raise ValueError(f"operator must be a square matrix or LinearOperator, got shape {a.shape}")
-    if not known and not np.allclose(a, a.T, rtol=1e-8, atol=1e-10 * np.abs(a).max()):
+    if not known and not _checks.symmetric(a):
         raise ValueError("operator must be symmetric, got a matrix that is not; average A and Aᵀ")
     return a, a.shape[0]
 

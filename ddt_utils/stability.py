@@ -24,7 +24,7 @@ from __future__ import annotations
 import numpy as np
 
 from ddt_utils import _checks
-from ddt_utils._derivatives import derivatives, places
+from ddt_utils._derivatives import derivatives, place
 
 _NONE = 1e-6  # of the largest curvature: what is smaller moves nobody
 _ROUNDS = 10_000
@@ -43,10 +43,11 @@ def curvature_rows(model, theta, x, y) -> np.ndarray:
         y: targets, shape (m,).
 
     Returns:
-        Shape (m, k, n), k the number of outputs.
+        Shape (m, k, n), k the number of outputs, all numbers of an output in one row.
 
     Raises:
-        ValueError: shapes or numbers that do not fit, or a loss that is not convex in the outputs.
+        ValueError: shapes or numbers that do not fit, a loss that is not convex in the outputs, or
+            one that overflows.
 
     Example:
         >>> from ddt_utils import networks
@@ -56,24 +57,29 @@ def curvature_rows(model, theta, x, y) -> np.ndarray:
     from torch.func import jacrev, vmap
 
     at = derivatives(model, x, y)
-    (theta,) = places("theta", model, theta)[:1]
+    theta = place("theta", model, theta)
+    out = model.outputs(theta, at.x).detach()
+    shape = out.shape[1:]
 
-    def outputs(place, xi):
-        return model.outputs(place, xi[None])[0]
+    def outputs(theta, xi):
+        return model.outputs(theta, xi[None])[0].flatten()
 
     def bent(out, yi):
-        return jacrev(jacrev(lambda o: model.output_loss(o[None], yi[None])[0]))(out)
+        def loss(o):
+            return model.output_loss(o.reshape(1, *shape), yi[None])[0]
+
+        return jacrev(jacrev(loss))(out)
 
     chunk = max(1, 2**22 // model.size)
     jacobian = vmap(jacrev(outputs), (None, 0), chunk_size=chunk)(theta, at.x).detach()
-    values, frame = np.linalg.eigh(vmap(bent)(model.outputs(theta, at.x).detach(), at.y).numpy())
+    values, frame = np.linalg.eigh(_checks.derivative(vmap(bent)(out.flatten(1), at.y)))
     if (values < -1e-9 * np.abs(values).max()).any():
         raise ValueError(
             f"the loss must be convex in the outputs of {model.name}, got a curvature of "
             f"{values.min():.3g}; squared loss and cross entropy are"
         )
     root = np.sqrt(np.maximum(values, 0))[:, :, None] * frame.transpose(0, 2, 1)
-    return root @ jacobian.numpy()
+    return root @ _checks.derivative(jacobian)
 
 
 def smallest_batch(

@@ -140,14 +140,22 @@ def fetch(
         The set, with standardised columns; its ``source`` ends with its :func:`checksum`.
 
     Raises:
-        ValueError: an unknown name; a file that is damaged or not what the table says.
+        ValueError: an unknown name; a folder that is none; a file that is damaged or not what the
+            table says.
         ConnectionError: the file is not there yet and the server cannot be reached.
     """
     _checks.choice("name", name, SETS)
     from sklearn.datasets import get_data_home
 
-    remote = _REMOTE[name]
-    lies, place = _lies(remote, folder or os.environ.get(DATA))
+    remote, named = _REMOTE[name], os.environ.get(DATA)
+    if folder is None and named and not Path(named).is_dir():
+        raise ValueError(
+            f"{DATA} must name a folder that is there, got {named!r}; correct it, or unset it to "
+            "fetch the set"
+        )
+    if folder is not None and (not isinstance(folder, (str, Path)) or Path(folder).is_file()):
+        raise ValueError(f"folder must be a folder, got {folder!r}; it is made if it is not there")
+    lies, place = _lies(remote, folder or named)
     folder = place if lies else Path(get_data_home(folder))
     way = _plain if lies else _openml if remote.openml else _archive
     try:
@@ -202,6 +210,8 @@ def checksum(dataset: Dataset) -> str:
         >>> checksum(coins)
         '0a1b'
     """
+    if not isinstance(dataset, Dataset):
+        raise ValueError(f"dataset must be from uci.fetch, got {dataset!r}")
     _, mark, digest = dataset.source.rpartition(_MARK)
     if not mark:
         raise ValueError(
@@ -235,8 +245,10 @@ def _plain(remote, folder):
     if not remote.openml:
         return _lines(remote, lines)
     rows = [line.strip().split(remote.separator) for line in lines if line.strip()]
-    names = rows.pop(0) if remote.answers else list("x" * remote.features) + ["class"]
+    names = rows.pop(0) if remote.answers and rows else list("x" * remote.features) + ["class"]
     own, *others = remote.answers or ("class",)
+    if not rows:
+        raise ValueError("it holds no samples")
     if len({len(row) for row in [names, *rows]}) > 1 or not {own, *others} <= set(names):
         raise ValueError(f"it must have columns {', '.join([own, *others])}, in every line")
     numbers = np.array(rows, dtype=float)

@@ -330,4 +330,6 @@ def _rates(value):
     if np.ndim(value) == 0 or isinstance(value, (str, bytes)):
         return _checks.number("learning_rate", value, above=0)
     found = _checks.array("learning_rate", value, shape=(None,)).tolist()
+    if not found:
+        raise ValueError("learning_rate must be one number or one per replica, got none")
     return tuple(_checks.number("learning_rate", one, above=0) for one in found)

@@ -10,7 +10,7 @@ import torch
 from scipy.special import expit
 from scipy.special import softmax as softmax_of
 
-from ddt_utils import networks
+from ddt_utils import flatness, networks, passes
 from ddt_utils.curvature import (
     LARGEST,
     fisher,
@@ -21,6 +21,7 @@ from ddt_utils.curvature import (
     sample_gradients,
     second_moment,
 )
+from ddt_utils.replicas import SGD, Replicas
 
 RNG = np.random.default_rng(11)
 M, D = 14, 4
@@ -296,6 +297,51 @@ def test_a_loss_that_overflows_is_refused():
     model = networks.diagonal_linear(D)
     with pytest.raises(ValueError, match="derivatives must be finite"):
         hessian(model, np.full(2 * D, 1e200), X, REALS)
+
+
+@pytest.mark.parametrize("size", [40.0, 1e3, 1e30])
+def test_logits_of_any_size_have_matrices(size):
+    """Of certain answers, right and wrong, all are those of the slopes 0 and 1."""
+    model, x, y = networks.logistic(2), [[1.0, 0.5], [2.0, 3.0]], [1, 0]
+    theta = [size, size]
+    np.testing.assert_allclose(hessian(model, theta, x, y), 0, atol=1e-15)
+    np.testing.assert_allclose(
+        hessian_operator(model, theta, x, y) @ np.array([1.0, 3.0]), 0, atol=1e-15
+    )
+    np.testing.assert_allclose(fisher(model, theta, x), 0, atol=1e-15)
+    np.testing.assert_allclose(sample_gradients(model, theta, x, y), [[0, 0], [2, 3]], atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    "model, remedy",
+    [
+        (torch.nn.Linear(4, 2), "got Linear; wrap it with networks.from_module"),
+        (networks.logistic, "got function; take one of networks"),
+        (networks.Model, "got the class Model; take one of networks"),
+        (None, "got NoneType; take one of networks"),
+    ],
+)
+def test_what_is_no_model_is_refused(model, remedy):
+    theta, y = np.zeros(4), SIGNS
+    for ask in (
+        lambda: hessian(model, theta, X, y),
+        lambda: fisher(model, theta, X),
+        lambda: passes.critical_points(model, theta, X, y, index=0),
+        lambda: Replicas(model, X, y, SGD(0.1, 2), start=theta, seed=1),
+        lambda: flatness.scalings(model),
+    ):
+        with pytest.raises(ValueError, match="model must be a networks.Model, " + remedy):
+            ask()
+
+
+def test_whether_samples_are_drawn_twice_is_a_truth_value():
+    model, x, y = MODELS[0]
+    for wrong in ("no", None, 0):
+        with pytest.raises(ValueError, match="replacement must be one of True, False"):
+            gradient_covariance(model, place(model), x, y, replacement=wrong)
+    for wrong in (None, 3.0, x[:, :2]):
+        with pytest.raises(ValueError, match="x must be an array of shape"):
+            fisher(model, place(model), wrong)
 
 
 @pytest.mark.parametrize("batch_size, replacement", [(0, True), (1.5, True), (M + 1, False)])

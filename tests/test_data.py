@@ -16,6 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from ddt_utils import data, networks
+from ddt_utils.dataset import Dataset
 
 RATE = 1e-5
 BUNDLED = {
@@ -281,3 +282,43 @@ def test_importing_loads_nothing_heavy():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert not {"torch", "sklearn", "scipy", "sympy"} & set(loaded.stdout.split())
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e-3, 1e200, 1.5e308])
+def test_columns_of_any_size_are_standardised(size):
+    column = np.array([0.3, -1.0, 0.9, 0.1, -0.2])
+    found = Dataset("wide", np.stack([size * column, column], 1), np.arange(5)).standardised()
+    np.testing.assert_allclose(found.inputs[:, 0], found.inputs[:, 1], rtol=1e-12)
+
+
+def test_samples_are_picked_by_what_is_a_list_of_them():
+    cards = Dataset("cards", np.arange(10.0).reshape(5, 2), [0, 1, 2, 0, 1], ("AB", "A", "B"))
+    for some in (
+        [1, 3],
+        (1, 3),
+        torch.tensor([1, 3]),
+        slice(1, 4, 2),
+        [False, True, False, True, False],
+    ):
+        np.testing.assert_array_equal(cards.subset(some).inputs[:, 0], [2, 6])
+    for none in ([9], [], [1.0, 2.0], [True, False], "all", None, 2, [[0, 1]], np.zeros(5, bool)):
+        with pytest.raises(ValueError, match="indices must be a list of whole numbers below 5"):
+            cards.subset(none)
+
+
+def test_groups_are_named_by_a_name_or_by_names():
+    cards = Dataset("cards", np.arange(10.0).reshape(5, 2), [0, 1, 2, 0, 1], ("AB", "A", "B"))
+    assert cards.grouped("AB").classes == ("A+B", "AB")
+    assert cards.grouped(np.True_).classes == cards.grouped(True).classes
+    numbered = Dataset("numbers", cards.inputs, cards.targets, (0, 1, 2))
+    assert numbered.grouped([2]).classes == ("0+1", "2")
+    for wrong in (1, 0.5, []):
+        with pytest.raises(ValueError, match="binary must name some but not all"):
+            cards.grouped(wrong)
+    with pytest.raises(ValueError, match="classes must have names of their own"):
+        Dataset("twins", cards.inputs, cards.targets, ("A", "A", "B"))
+
+
+def test_whole_floats_are_counts_for_every_generator():
+    for make in (data.teacher_logistic, data.teacher_regression):
+        np.testing.assert_array_equal(make(20.0, 3.0, seed=2).inputs, make(20, 3, seed=2).inputs)

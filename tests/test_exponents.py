@@ -162,3 +162,30 @@ def test_a_path_has_points():
         with pytest.raises(ValueError, match="points"):
             exponents.path_integral(process, points)
     assert torch.is_tensor(process.at.x)
+
+
+def test_a_way_without_noise_is_refused_and_a_wait_costs_nothing():
+    well = networks.Model(
+        "well",
+        (("w", (1,)),),
+        lambda blocks, x: blocks["w"][..., None] ** 2 * x,
+        lambda out, y: (out[..., 0] - y) ** 2 / 2,
+        (1.0,),
+    )
+    x, y = [[1.0], [1.0]], [0.0, 2.0]
+    given = dict(learning_rate=0.5, batch_size=3)
+    process = exponents.minibatches(well, x, y, **given, floor=0.1)
+    path = np.linspace(1.0, 0.2, 7)[:, None]
+    waits = np.repeat(path, [1, 3, 1, 2, 1, 1, 4], axis=0)
+    assert exponents.path_integral(process, waits) == pytest.approx(
+        exponents.path_integral(process, path), rel=1e-14
+    )
+    with pytest.raises(ValueError, match="two places or more, got 3 at one"):
+        exponents.path_integral(process, path[[2, 2, 2]])
+    with pytest.raises(ValueError, match="noise along the path must be positive"):
+        exponents.path_integral(exponents.minibatches(well, x[:1], y[1:], **given), path)
+    with pytest.raises(ValueError, match="process must be one of minibatches"):
+        exponents.path_integral(3, path)
+    way = passes.over(well, [0.1], x, y, start=[1.0])
+    with pytest.raises(ValueError, match="noise along the escape direction must be positive"):
+        exponents.exponents(well, way, x, y, **given, actions=False)  # none at the saddle, w = 0

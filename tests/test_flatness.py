@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from ddt_utils import curvature, networks
+from ddt_utils import curvature, networks, stability
 from ddt_utils.flatness import copy, fisher_rao, flatness, flattest_copy, scalings
 
 
@@ -102,10 +102,45 @@ def test_a_tanh_network_has_no_such_copies():
         scalings(net)
 
 
+@pytest.mark.parametrize("loss", ["squared", "cross entropy"])
+def test_the_norm_of_sequences_is_that_of_the_whole_matrix(loss):
+    """Outputs with two axes, as many samples as places: every number of an output counts once."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2)
+        net = torch.nn.Linear(3, 4)
+    model, x = networks.from_module(net, loss, inputs=(4, 3)), np.random.default_rng(3)
+    x, theta = x.normal(size=(5, 4, 3)), model.theta(net).numpy()
+    y = np.zeros((5, *model.target_shape), int)
+    truth = theta @ curvature.fisher(model, theta, x) @ theta
+    assert fisher_rao(model, theta, x, y) == pytest.approx(truth, rel=1e-12)
+    rows = stability.curvature_rows(model, theta, x, y)
+    assert rows.shape == (5, 16, 16)
+    np.testing.assert_allclose(
+        np.einsum("mki,mkj->ij", rows, rows) / 5,
+        curvature.fisher(model, theta, x),
+        atol=1e-12,
+    )
+
+
+def test_one_network_is_asked_for():
+    line, two = networks.linear(2), [[1.0, 3.0], [2.0, 4.0]]
+    for ask in (fisher_rao, stability.curvature_rows):
+        with pytest.raises(ValueError, match="one parameter vector of shape .2,., got .2, 2."):
+            ask(line, two, [[1.0, 2.0]], [0.5])
+    loud = networks.Model(
+        "loud", (("w", (1,)),), lambda b, x: b["w"][..., None] * x,
+        lambda o, y: o[..., 0].exp().exp(), (1.0,)
+    )  # fmt: skip
+    for ask in (fisher_rao, stability.curvature_rows):
+        with pytest.raises(ValueError, match="derivatives must be finite"):
+            ask(loud, [9.0], [[1.0]], [0.0])
+
+
 @pytest.mark.parametrize(
     "call, words",
     [
         (lambda: copy([1.0, 2.0], [[1, -1]], [0.0]), "positive"),
+        (lambda: copy([1e10, 2.0], [[1, -1]], [1e303]), "the copy must be finite.*smaller"),
         (lambda: copy([1.0, 2.0, 3.0], [[1, -1]], [1.0]), "must end with"),
         (lambda: flattest_copy([1.0, -0.5], [[1, -1]]), "not be negative"),
         (lambda: flattest_copy([1.0, np.nan], [[1, -1]]), "finite"),

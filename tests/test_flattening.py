@@ -1,5 +1,7 @@
 """The flow towards flat places, against an ODE solver, exact clouds and a step of many walkers."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -131,3 +133,32 @@ def test_what_makes_no_sense_is_refused(how, change, words):
 def test_a_step_that_is_too_large_is_told():
     with pytest.raises(ArithmeticError, match="ran away"):
         flow(DIAGONAL, [5.0, 0.5], X, Y, ratio=0.1, time=300, step=3.0)
+
+
+@pytest.mark.parametrize("time, step", [(0.05, 0.2), (1.0, 0.3), (0.7, 0.25)])
+def test_a_flow_ends_when_it_is_asked_to(time, step):
+    """In a bowl Euler's method multiplies by 1 − hλ; n equal steps of at most h end at the time."""
+    bowl, x, y = networks.quadratic([[0.8]]), [[0.0], [0.0]], [0.0, 0.0]
+    count = math.ceil(time / step)
+    truth = 1.7 * (1 - 0.8 * time / count) ** count
+    end = flow(bowl, [1.7], x, y, ratio=0, time=time, step=step)
+    assert float(end) == pytest.approx(truth, rel=1e-12)
+    end = cloud_flow(bowl, [1.7], x, y, ratio=0.1, time=time, step=step, noise=3)
+    assert float(end.theta) == pytest.approx(truth, rel=1e-12)
+    width = 0.15 * (1 - math.exp(-2 * 0.8 * time))  # S of the linear equation, ηc/2B at rest
+    assert float(end.covariance) == pytest.approx(width, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    "trace, got",
+    [
+        (lambda theta: 4 * (theta**2).sum(1, keepdim=True), r"got shape \(2, 1\)"),
+        (lambda theta: (theta**2).sum(), r"got shape \(\)"),
+        (3, "got shape 3"),
+    ],
+)
+def test_a_trace_of_another_shape_is_refused(trace, got):
+    """It would be broadcast: each place would be pulled by the loss of all."""
+    net, starts = networks.diagonal_linear(1), [[1.5, 0.5], [1.0, 1.2]]
+    with pytest.raises(ValueError, match="one number for each of 2 places, " + got):
+        flow(net, starts, [[1.0]], [2.0], ratio=0.1, time=1, trace=trace)

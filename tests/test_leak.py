@@ -11,7 +11,7 @@ from scipy.special import zeta
 from ddt_utils import curvature, discrete, networks
 from ddt_utils.criterion import Beyond, Box, LevelSet
 from ddt_utils.landscape import Landscape
-from ddt_utils.leak import OVERSHOOT, Valley, level_tilt
+from ddt_utils.leak import OVERSHOOT, LevelTilt, Valley, level_tilt
 from ddt_utils.noise import WhiteNoise
 
 RNG = np.random.default_rng(1)
@@ -158,3 +158,42 @@ def test_a_level_that_is_never_reached_is_refused():
     flat = networks.logistic(1)
     with pytest.raises(ValueError, match="height must be reached"):
         level_tilt(flat, [0.0], [[1.0], [1.0]], [0, 1], height=1e9)
+
+
+@pytest.mark.parametrize("size", [1e-9, 1e-3, 1e6])
+def test_symmetry_is_judged_by_the_size_of_a_matrix(size):
+    crooked = size * np.array([[3.0, 0.9], [0.0, 2.0]])
+    for matrices in ((crooked, np.eye(2)), (np.eye(2), crooked)):
+        with pytest.raises(ValueError, match="symmetric"):
+            Valley(*matrices, 1e-7)
+    Valley(np.eye(2), (crooked + crooked.T) / 2, 0.1)
+
+
+@pytest.mark.parametrize("rate", [1e-3, 1e-6, 1e-9, 1e-17, 1e-30])
+@pytest.mark.parametrize("n", [3, 12])
+def test_the_crowd_keeps_its_digits_for_steps_of_any_size(rate, n):
+    """S_ij = ηC_ij/(λ_i + λ_j − ηλ_iλ_j) in the frame of H."""
+    curves = np.geomspace(1e-3, 3.0, n)
+    noise = np.eye(n) + 0.2
+    frame = np.linalg.qr(np.random.default_rng(4).normal(size=(n, n)))[0]
+    valley = Valley(frame @ np.diag(curves) @ frame.T, frame @ noise @ frame.T, rate)
+    truth = rate * noise / (curves[:, None] + curves - rate * np.outer(curves, curves))
+    np.testing.assert_allclose(frame.T @ valley.spread @ frame, truth, rtol=1e-6)
+
+
+def test_exits_too_rare_for_a_number_have_sides_and_an_exponent():
+    valley = Valley(np.diag([1.0, 2.0]), 0.01 * np.eye(2), 0.1)
+    for width in (2.0, 1e3):
+        even = Box((0, 0), (width, 3 * width))
+        np.testing.assert_allclose(valley.sides(even), [1, 0])
+        with pytest.raises(ValueError, match="within an exponent of 690.*; take the exponent"):
+            valley.mean_time(even)
+    with pytest.raises(ValueError, match="within an exponent of 690"):
+        valley.mean_time(LevelSet(3.0))
+    with pytest.raises(ValueError, match="compare the exponents"):
+        LevelTilt((4.0, 3.0), (2.5, 2.5), 2.2).over_null(learning_rate=1e-6, batch_size=3)
+    line, x, y = networks.linear(1), [[1.0], [1.0]], [1.0, -1.0]
+    with pytest.raises(ValueError, match="direction must not be zero"):
+        level_tilt(line, [0.0], x, y, height=0.1, direction=[0.0])
+    with pytest.raises(ValueError, match="minimum must be one parameter vector"):
+        level_tilt(line, [[0.0], [5.0]], x, y, height=0.1)

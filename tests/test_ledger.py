@@ -424,3 +424,33 @@ def test_the_colormap_runs_from_the_page_to_dark_without_a_colour_that_is_swappe
     light = colours @ (0.2126, 0.7152, 0.0722)
     assert np.all(np.diff(light) < 0) and light[0] > 0.85 and light[-1] < 0.2
     assert not {to_hex(c) for c in colours} & set(figures.COLORS.values())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"cells": null}',
+        '{"cells": [{"outputs": [{"data": {"application/vnd.ddt.claim+json": {"row": 1}}}]}]}',
+        '{"cells": [{"outputs": [{"data": {"application/vnd.ddt.claim+json": "{"}}]}]}',
+    ],
+)
+def test_a_damaged_notebook_is_told(text, tmp_path):
+    (tmp_path / "page.ipynb").write_text(text)
+    with pytest.raises(ValueError, match="page.ipynb is damaged .*; execute the chapter again"):
+        ledger.claims_in(tmp_path / "page.ipynb")
+
+
+def test_names_and_sentences_have_words_and_zero_no_sign():
+    for wrong in (None, "", "  ", 3):
+        with pytest.raises(ValueError, match="name must be a text with words"):
+            ledger.number(wrong, 1.5)
+        with pytest.raises(ValueError, match="key must be a text with words"):
+            ledger.claim(wrong, statement="It is.", status="derived")
+        with pytest.raises(ValueError, match="statement must be a text with words"):
+            ledger.claim("key", statement=wrong, status="derived")
+    assert ledger.with_error(-0.0) == "0"
+    assert ledger.with_error(12345.0, digits=-3) == "12000"

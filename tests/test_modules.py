@@ -415,6 +415,47 @@ def branched(net, x):
     return out if (out != 0).any() else -out
 
 
+def rounded_through(net, x):
+    """A straight-through estimator: steps, with a slope that they do not have."""
+    out = net.line(x) * net.extra
+    return out + (out.round() - out).detach()
+
+
+def padded():
+    return nn.Sequential(nn.Embedding(3, 2, padding_idx=0), nn.Flatten(), nn.Linear(8, 2))
+
+
+def renormed():
+    return nn.Sequential(nn.Embedding(3, 2, max_norm=0.5), nn.Flatten(), nn.Linear(8, 2))
+
+
+def kept(net, x):
+    net.last = net.line(x) * net.extra
+    return net.last
+
+
+def counted(net, x):
+    net.calls = getattr(net, "calls", 0) + 1
+    return net.line(x) * net.extra
+
+
+def compiled():
+    net = nn.Linear(3, 2)
+    net.compile()
+    return net
+
+
+class Wrapped(nn.Module):
+    """As torch.compile wraps a module."""
+
+    def __init__(self, net):
+        super().__init__()
+        self._orig_mod = net
+
+    def forward(self, x):
+        return self._orig_mod(x)
+
+
 def unlearned():
     net = nn.Linear(2, 2).requires_grad_(False)
     return networks.from_module(net)
@@ -457,6 +498,20 @@ LINE = nn.Linear(3, 2)
         (odd(branched), "torch.where in the place of an if"),
         (odd(lambda net, x: net.line(x).sign() * net.extra), "zero for 'line.weight'"),
         (odd(lambda net, x: net.line(x).detach() * net.extra), "zero for 'line.weight'"),
+        (odd(lambda net, x: net.line(x) * net.line(x).detach() * net.extra), "slope .* no detach"),
+        (odd(rounded_through), "got the slope .* where the output changes by"),
+        (lambda: networks.from_module(padded(), inputs=(4,)), "got the slope .*padding_idx"),
+        (odd(kept), "keep nothing of a call in the module, got the attribute 'last'"),
+        (odd(counted), "keep nothing of a call in the module, got the attribute 'calls'"),
+        (lambda: networks.from_module(nn.utils.spectral_norm(nn.Linear(3, 2))), "keep nothing of"),
+        (lambda: networks.from_module(nn.Linear(3, 2, device="meta")), "'weight' on the meta dev"),
+        (lambda: networks.from_module(nn.DataParallel(LINE)), "DataParallel; give the module ins"),
+        (lambda: networks.from_module(compiled()), "compiled, Linear; give one on which compile"),
+        (lambda: networks.from_module(nn.Sequential(Wrapped(LINE))), "'0' wrapped .*_orig_mod"),
+        (lambda: networks.from_module(renormed(), inputs=(4,)), "got the slope"),
+        (lambda: networks.from_module(nn.LSTM(3, 4), inputs=(5, 2)), "shape .5, 2., got .*input_s"),
+        (lambda: networks.from_module(LINE, nn.BCEWithLogitsLoss()), "of shape .2,. and target of"),
+        (lambda: networks.from_module(LINE, lambda out, y: 0.5), "and return a tensor, got"),
         (odd(lambda net, x: net.line(x).round().detach() + 0 * x[:, :2]), "without a gradient"),
         (odd(lambda net, x: Old.apply(net.line(x)) * net.extra), "give the function a setup_con"),
         (odd(lambda net, x: (net.line(x) * net.extra, x)), "return one tensor, got tuple"),
@@ -507,3 +562,63 @@ def test_samples_and_targets_of_another_shape_are_refused():
         model.theta(mlp())
     with pytest.raises(ValueError, match="theta must be"):
         model.module(theta[1:])
+
+
+class Stack(nn.Module):
+    """A recurrent layer of torch's own, and what reads it; its layers are met twice or share."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind = kind
+        self.cell = getattr(nn, kind)(3, 3)
+        self.read, self.other = nn.Linear(3, 2), nn.Linear(3, 2)
+        self.again = nn.Sequential(self.read, nn.Tanh())
+        self.other.weight = self.read.weight
+        self.log_scale = nn.Parameter(torch.tensor(0.3))
+        self.register_buffer("places", torch.arange(2))
+
+    def forward(self, x):
+        if self.kind.endswith("Cell"):
+            h = None
+            for part in x.unbind(1):
+                h = self.cell(part, h)
+            last = h[0] if isinstance(h, tuple) else h
+        else:
+            last = self.cell(x.transpose(0, 1))[0][-1]
+        return self.log_scale.exp() * self.again(last) + self.other(last) * self.places
+
+
+@pytest.mark.parametrize("kind", ["RNNCell", "GRUCell", "LSTMCell", "RNN", "GRU", "LSTM"])
+def test_recurrent_layers_shared_layers_and_single_numbers(kind):
+    """Gradients sample by sample are those of autograd; so is the Hessian; theta goes and comes."""
+    net = made(lambda: Stack(kind))
+    model = networks.from_module(net, inputs=(4, 3))
+    names = [name for name, _ in net.named_parameters()]
+    assert [name for name, _ in model.shapes] == names
+    assert model.size == sum(part.numel() for part in net.parameters())
+    x, y = torch.from_numpy(RNG.normal(size=(M, 4, 3))), torch.from_numpy(RNG.integers(0, 2, M))
+    theta, rows = model.theta(net), []
+    for xi, yi in zip(x, y, strict=True):
+        found = torch.autograd.grad(F.cross_entropy(net(xi[None]), yi[None]), net.parameters())
+        rows.append(torch.cat([part.flatten() for part in found]).numpy())
+    np.testing.assert_allclose(
+        curvature.sample_gradients(model, theta, x, y), rows, rtol=1e-9, atol=1e-12
+    )
+    place = theta.clone().requires_grad_()
+    bend = torch.autograd.functional.hessian(lambda t: model.loss(t, x, y), place)
+    np.testing.assert_allclose(curvature.hessian(model, theta, x, y), bend, rtol=1e-8, atol=1e-11)
+    assert np.isfinite(curvature.fisher(model, theta, x)).all()
+    torch.testing.assert_close(model.module(theta)(x), net(x), rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(model.theta(model.module(theta)), theta, rtol=0, atol=0)
+    pair = torch.stack([theta, 1.1 * theta])
+    alone = torch.stack([model.loss(one, x, y) for one in pair])
+    torch.testing.assert_close(model.loss(pair, x, y), alone, rtol=1e-12, atol=0)
+
+
+def test_tokens_that_an_embedding_does_not_know_are_refused():
+    net = made(Positions)
+    model = networks.from_module(net, inputs=(3,))
+    x, y = whole(5, M, 3).numpy(), whole(5, M, 3)
+    for wrong in (x + 3, x - 9):
+        with pytest.raises(ValueError, match="whole numbers that Positions knows.*count its tok"):
+            curvature.sample_gradients(model, model.theta(net), wrong, y)

@@ -51,6 +51,24 @@ CENSORED_ERROR = "        if self.censored:\n            return self.mean / np.s
 
 # name: (file, what is right, what is wrong, the tests that must fail)
 MISTAKES = {
+    "a certain answer whose curvature is none": (
+        "losses.py",
+        "    wrong = wrong.clamp(min=1 - math.log(torch.finfo(wrong.dtype).max))\n",
+        "",
+        "test_networks.py::test_the_loss_of_two_classes_has_curvature_zero_far_out_not_nan[1000.0]",
+    ),
+    "a flow that ends a step early or late": (
+        "flattening.py",
+        "        step = time / count\n",
+        "",
+        "test_flattening.py::test_a_flow_ends_when_it_is_asked_to[1.0-0.3]",
+    ),
+    "columns of any size, without the size": (
+        "dataset.py",
+        "np.where(far, size, 1.0)",
+        "np.where(far, 1.0, 1.0)",
+        "test_data.py::test_columns_of_any_size_are_standardised[1e+200]",
+    ),
     "weight decay of twice its size": (
         "model.py",
         "self.weight_decay / 2 * (theta**2)",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ddt_utils import networks
+from ddt_utils import losses, networks
 
 RNG = np.random.default_rng(5)
 X = torch.from_numpy(RNG.normal(size=(12, 6)))
@@ -182,6 +182,47 @@ def test_targets_are_what_the_model_takes():
         networks.logistic(6).loss(torch.zeros(6).double(), X, SIGNS.numpy())
 
 
+def test_targets_of_another_shape_are_not_broadcast():
+    """A column of targets would give each sample the loss of all targets."""
+    theta = torch.full((6,), 0.3).double()
+    for model, y in ((networks.linear(6), REALS), (networks.logistic(6), SIGNS)):
+        for wrong in (y[:, None], y[:1], y[:5], y[0]):
+            with pytest.raises(ValueError, match="one target for each of 12 samples, got shape"):
+                model.loss(theta, X, wrong)
+    with pytest.raises(ValueError, match="one target for each of 12 samples"):
+        networks.logistic(6).accuracy(theta, X, SIGNS[:, None])
+    out = (X @ theta)[:, None]
+    for loss, y in ((losses.squared, REALS), (losses.binary_cross_entropy, SIGNS)):
+        torch.testing.assert_close(loss(out, y[:, None]), loss(out, y), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("model, x, y", MODELS, ids=NAMES)
+def test_inputs_of_another_width_are_refused(model, x, y):
+    for wrong in (x[:, :-1], x[:, :1], torch.cat([x, x], 1)):
+        with pytest.raises(ValueError, match=f"x must be an array of shape .any, {x.shape[1]}."):
+            model.inputs(wrong)
+
+
+@pytest.mark.parametrize("margin", [690.0, 709.5, 1e3, 1e30, 1e308])
+def test_the_loss_of_two_classes_has_curvature_zero_far_out_not_nan(margin):
+    """p(1 − p) with p = 1/(1 + e^f) is below 1e-299 there; the slope is 0 or 1."""
+    line, here = networks.logistic(1), torch.tensor([margin], dtype=torch.float64)
+    for label in (0, 1):
+
+        def loss(t, y=label):
+            return line.loss(t, torch.ones(1, 1).double(), torch.tensor([y]))
+
+        assert float(loss(here)) == pytest.approx((1 - label) * margin, abs=1e-290)
+        slope = float(torch.func.grad(loss)(here))
+        assert slope == pytest.approx(1 - label, abs=1e-290)
+        assert 0 <= float(torch.func.hessian(loss)(here)) < 1e-290
+
+
+def test_a_network_that_says_nothing_classifies_nothing():
+    for model, y in ((networks.logistic(6), SIGNS * 0), (networks.softmax(6, 3), CLASSES * 0)):
+        assert float(model.accuracy(torch.full((model.size,), np.nan).double(), X, y)) == 0
+
+
 @pytest.mark.parametrize(
     "make, message",
     [
@@ -191,6 +232,7 @@ def test_targets_are_what_the_model_takes():
         (lambda: networks.convolutional(4, 2, kernel=4), "got 1 for side 4 and kernel 4"),
         (lambda: networks.convolutional(8, 2, activation="sin"), "got 'sin'"),
         (lambda: networks.quadratic([[1.0, 2.0], [0.0, 1.0]]), "symmetric square"),
+        (lambda: networks.quadratic([[3e-9, 2e-9], [0.0, 1e-9]]), "symmetric square"),
         *((lambda v=v: networks.logistic(v), "features must be") for v in (0, "3", 2.5, None)),
         *((lambda v=v: networks.softmax(3, v), "classes must be") for v in (1, "3", None)),
         (lambda: networks.diagonal_linear(-1), "features must be"),

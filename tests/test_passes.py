@@ -170,6 +170,8 @@ def test_derivatives_are_those_of_torch():
         (lambda m: passes.over(m, [1.0, 0.9], *ONE), "saddle must be a critical point of index 1"),
         (lambda m: passes.over(m, [0.0, 1.0], *ONE, start=[1.0, -1.0]), "start must be an end"),
         (lambda m: passes.exits(m, [0.0, 0.0], *ONE, starts=[[1.0, 1.0]]), "index=0"),
+        (lambda m: passes.over(m, [[0.1, 0.2], [0.3, 0.4]], *ONE), "saddle must be one parameter"),
+        (lambda m: passes.critical_points(m, np.zeros((0, 2)), *ONE, index=0), "not be empty"),
         (lambda m: passes.between(m, [1.0, 1.0], [1.01, 1.0], *ONE), "different minima"),
         (lambda m: passes.between(m, [1.0, 1.0], [-1.0, 1.0], *ONE, images=3), "images"),
         (
@@ -212,3 +214,17 @@ def test_a_descent_follows_a_soft_valley_to_its_end():
         np.linalg.norm(slopes, axis=1) * np.linalg.norm(ahead, axis=1)
     )
     assert np.median(cosine) > 0.999
+
+
+@pytest.mark.parametrize("images", [24, 25])
+def test_a_pass_in_the_middle_of_a_string_is_seen(images):
+    """(w² − 1)²/2 between w = ±1: with an even number of images two of them are equally high."""
+    well = networks.Model(
+        "well",
+        (("w", (1,)),),
+        lambda blocks, x: blocks["w"][..., None] ** 2 * x,
+        lambda out, y: (out[..., 0] - y) ** 2 / 2,
+        (1.0,),
+    )
+    (way,) = passes.between(well, [1.0], [-1.0], *ONE, images=images)
+    assert way.barrier == pytest.approx(0.5, rel=1e-9)

@@ -1,5 +1,6 @@
 """Records of longer runs: kept with what made them, refused when it is no longer that."""
 
+import functools
 import json
 import re
 import types
@@ -280,3 +281,54 @@ def test_a_record_with_other_results_is_not_confirmed(three, monkeypatch):
 )
 def test_results_agree_up_to_rounding(one, other, same):
     assert records._agree(one, other) is same
+
+
+def odd_result(kind):
+    return {
+        "complex": 1j,
+        "complex array": np.array([1j, 2.0]),
+        "set": {1, 3},
+        "whole keys": {np.int64(2): 3},
+        "date": np.datetime64("2020-01-01"),
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["complex", "complex array", "set", "whole keys", "date"])
+def test_a_result_that_no_file_holds_is_told_with_its_case(kind, tmp_path, monkeypatch):
+    monkeypatch.setenv("DDT_FULL", "other, odd")
+    with pytest.raises(ValueError, match=f"a case must give numbers, .*{kind}.*; take complex"):
+        records.larger("odd", odd_result, [dict(kind=kind)], folder=tmp_path)
+
+
+def test_a_function_without_code_of_its_own_is_refused(tmp_path):
+    for wrong in (3, max, functools.partial(odd_result, "set")):
+        with pytest.raises(ValueError, match="function must be written with def"):
+            records.larger("odd", wrong, [dict(kind="set")], folder=tmp_path)
+
+
+@pytest.mark.parametrize("variable", ["", "DDT_CONFIRM"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        dict(runs=None),
+        dict(runs=[1]),
+        dict(runs=[{"case": {"kind": "x"}}]),
+        dict(versions=[]),
+        dict(versions={}),
+        dict(seconds="long"),
+        dict(device=None),
+    ],
+)
+def test_a_record_of_another_kind_is_told(change, variable, tmp_path, monkeypatch):
+    def double(x):
+        return 2 * x
+
+    monkeypatch.setenv("DDT_FULL", "twice")
+    records.larger("twice", double, [dict(x=3)], folder=tmp_path)
+    monkeypatch.delenv("DDT_FULL")
+    path = tmp_path / "twice.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    if variable:
+        monkeypatch.setenv(variable, "twice")
+    with pytest.raises(ValueError, match="twice.json is damaged or not the expected file"):
+        records.larger("twice", double, [dict(x=3)], folder=tmp_path)

@@ -614,3 +614,55 @@ def test_a_rule_that_asks_the_host_is_not_captured(gpus_ways, monkeypatch):
     monkeypatch.setattr(_blocks, "Captured", refuse)
     crowd = Replicas(NET, X, Y, RULES[0], start=START, replicas=3, seed=5).run(100)
     torch.testing.assert_close(crowd.theta, plain.theta, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    "change, problem",
+    [
+        (dict(theta=np.zeros((2, 3))), r"its theta is float64 of shape \(2, 3\)"),
+        (dict(theta=np.zeros((3, 3), np.float32)), "its theta is float32"),
+        (dict(theta=np.array(["a"])), "its theta is <U1"),
+        (dict(iteration=np.array([3, 4])), r"its iteration is int64 of shape \(2,\)"),
+        (dict(iteration=2.5), "its iteration is float64"),
+        (dict(status=np.zeros(2, np.int8)), r"its status is int8 of shape \(2,\)"),
+        (dict(digest=np.array([])), "holds another training"),
+    ],
+)
+def test_a_saved_state_with_other_arrays_is_refused(tmp_path, change, problem):
+    def crowd():
+        start, rule = np.zeros((3, 3)), SGD(0.1, 2)
+        return Replicas(networks.logistic(3), np.eye(3), [0, 1, 1], rule, start=start, seed=1)
+
+    crowd().run(3).save(tmp_path / "state.npz")
+    kept = dict(np.load(tmp_path / "state.npz"))
+    np.savez(tmp_path / "state.npz", **(kept | change))
+    with pytest.raises(ValueError, match=problem):
+        crowd().resume(tmp_path / "state.npz")
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (dict(rule=SGD), "rule must be an updates.Rule, such as SGD.*, got <class"),
+        (dict(rule=None), "rule must be an updates.Rule, .*, got None"),
+        (dict(start=[3e6, 0.0, 0.0]), r"start must be within ±1e\+06, got 3e\+06"),
+        (dict(start=[1e300, 0.0, 0.0], dtype=torch.float32), "start must be within"),
+        (dict(x=1e300 * np.eye(3), dtype=torch.float32), "x must be within what torch.float32"),
+    ],
+)
+def test_what_no_training_can_begin_with_is_refused(change, message):
+    given = dict(x=np.eye(3), rule=SGD(0.1, 2), start=np.zeros(3), seed=1) | change
+    x, rule = given.pop("x"), given.pop("rule")
+    with pytest.raises(ValueError, match=message):
+        Replicas(networks.logistic(3), x, [0, 1, 1], rule, **given)
+
+
+def test_who_is_outside_must_be_said_and_who_observes_be_called():
+    crowd = Replicas(
+        networks.logistic(3), np.eye(3), [0, 1, 1], SGD(0.1, 2), start=np.zeros(3), seed=1
+    )
+    for wrong in (None, lambda theta: theta[:, 0] > 1):
+        with pytest.raises(ValueError, match="criterion must say who is outside"):
+            crowd.escape(wrong, max_iterations=5)
+    with pytest.raises(ValueError, match="observe must be a function of the replicas, got 3"):
+        crowd.run(5, observe=3)

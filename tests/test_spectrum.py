@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.sparse import csr_array
-from scipy.sparse.linalg import aslinearoperator
+from scipy.sparse.linalg import LinearOperator, aslinearoperator
 from scipy.stats import norm
 
 from ddt_utils import networks
@@ -252,3 +252,27 @@ ONE = np.ones((2, 2))
 def test_bad_input_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("left, right", [(3e200, 2e200), (3e-200, 2e-200), (3e200, 2e-100)])
+def test_matrices_of_any_size_are_compared(left, right):
+    one, other = np.diag([1.0, 2.0, 4.0]), np.diag([3.0, 1.0, 2.0])
+    found, truth = (proportionality(*p) for p in ((left * one, right * other), (one, other)))
+    assert found.cosine == pytest.approx(truth.cosine, rel=1e-14)
+    assert found.slope == pytest.approx(truth.slope * (left / right), rel=1e-14)
+    assert found.trace_ratio == pytest.approx(truth.trace_ratio * (left / right), rel=1e-14)
+
+
+def test_what_is_no_number_is_refused_by_name():
+    broken = LinearOperator((4, 4), matvec=lambda v: v * np.nan, dtype=float)
+    for ask in (
+        lambda: top_eigenpairs(broken, count=2, seed=1),
+        lambda: hutchinson_trace(broken, probes=3, seed=1),
+        lambda: lanczos(broken, np.arange(1.0, 5), steps=3),
+    ):
+        with pytest.raises(ValueError, match="operator must give finite products"):
+            ask()
+    with pytest.raises(ValueError, match="a Hessian with a trace"):
+        proportionality(np.eye(3), np.diag([0.1, 0.2, -0.3]))  # its trace is a rounding
+    with pytest.raises(ValueError, match="subspaces must be given as columns"):
+        subspace_overlap(np.zeros((3, 0)), np.eye(3))

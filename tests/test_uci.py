@@ -428,3 +428,23 @@ def test_the_true_files_from_the_folder_and_through_the_stand_in(
     assert server.asked and fetched.source == plain.source
     np.testing.assert_array_equal(fetched.inputs, plain.inputs)
     np.testing.assert_array_equal(fetched.targets, plain.targets)
+
+
+@pytest.mark.parametrize("kind", ["nowhere", "a file"])
+def test_a_folder_in_the_environment_that_is_none_is_told(kind, tmp_path, monkeypatch):
+    """A slip in its name must not send anyone to a server."""
+    (tmp_path / "a file").write_text("no folder")
+    monkeypatch.setenv("DDT_DATA", str(tmp_path / kind))
+    with pytest.raises(ValueError, match=f"DDT_DATA must name a folder that is there.*{kind}"):
+        uci.fetch("banknote")
+
+
+def test_what_is_no_folder_no_file_and_no_set_is_told(tmp_path):
+    (tmp_path / "banknote.csv").write_text("")
+    with pytest.raises(ValueError, match="damaged or not the expected one .it holds no samples"):
+        uci.fetch("banknote", folder=tmp_path)
+    for wrong in (tmp_path / "banknote.csv", 3):
+        with pytest.raises(ValueError, match="folder must be a folder"):
+            uci.fetch("banknote", folder=wrong)
+    with pytest.raises(ValueError, match="dataset must be from uci.fetch, got 'banknote'"):
+        uci.checksum("banknote")
