@@ -18,8 +18,10 @@ import math
 import os
 import sys
 import time
+from functools import partial
 
 import numpy as np
+from guarantees import GUARANTEES, without
 from problems import NAMES, PROBLEMS, WELLS
 
 WINDOW = 64  # steps between two looks at who has left, where a contestant works in windows
@@ -128,14 +130,25 @@ class Ours(Contestant):
             self.window(problem, mode, 100, 1)()
 
 
+class Without(Ours):
+    """The package, its generated source robbed of guarantees; see guarantees.py."""
+
+    def __init__(self, names, threads):
+        super().__init__(threads)
+        from ddt_utils.simulate import program
+
+        write = program.write
+        program.write = lambda *args, **options: without(write(*args, **options), names)
+
+
 class Reference(Contestant):
     """reference.cpp, in the build that is fastest for the problem."""
 
     steps = LONG
 
-    def __init__(self, threads):
+    def __init__(self, name, threads):
         super().__init__(threads)
-        builds = json.loads(os.environ["DDT_REFERENCE"])
+        builds = json.loads(os.environ["DDT_REFERENCE"])[name]
         self.builds = {name: ctypes.CDLL(path) for name, path in builds.items()}
         self.chosen = {}
 
@@ -634,9 +647,12 @@ class Diffrax(Jax):
         return executed, times.sum(), times
 
 
+CPP = ("C++ reference", "C++ with the same", "C++ with the same, our lanes")
 CONTESTANTS = {
     "ours": (Ours, "numba"),
-    "C++ reference": (Reference, "numpy"),
+    **{name: (partial(Reference, name), "numpy") for name in CPP},
+    **{f"without {name}": (partial(Without, [name]), "numba") for name in GUARANTEES},
+    "without all": (partial(Without, list(GUARANTEES)), "numba"),
     "numba loop": (Loop, "numba"),
     "scalar numba": (Scalar, "numba"),
     "torch eager": (Torch, "torch"),
