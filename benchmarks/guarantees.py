@@ -12,11 +12,9 @@ CONTRACTED = (
     "a, b, c = arguments\n        return builder.fadd(builder.fmul(a, b, flags=['fast']), c, "
     "flags=['fast'])"
 )
-# of the exponential: its ends, the second half of log₂e, the term of sixth degree
-ENDS = (
-    "    a = select(np.float32(88) < a, np.float32(88), a)\n",
-    "    a = select(np.float32(-87) > a, np.float32(-87), a)\n",
-)
+# of the exponential: its upper end, the second half of log₂e, the term of sixth degree; the lower
+# end stays, as in C++, since a walker of the Müller–Brown surface would otherwise be lost there
+END = "    a = select(np.float32(88) < a, np.float32(88), a)\n", ""
 REMAINDER = "fma(a, LOG2_E_LOW, fma(a, LOG2_E, -k))", "fma(a, LOG2_E, -k)"
 DEGREE = "fma(fma(e0, f, e1), f, e2)", "fma(e1, f, e2)"
 
@@ -42,9 +40,7 @@ def unwatched(source):
 
 def short_exponential(source):
     """An exponential for arguments of moderate size, to as many digits as the C++ program's."""
-    for end in ENDS:
-        source = replaced(source, end, "")
-    return replaced(replaced(source, *REMAINDER), *DEGREE)
+    return replaced(replaced(replaced(source, *END), *REMAINDER), *DEGREE)
 
 
 GUARANTEES = {
