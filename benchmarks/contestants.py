@@ -18,12 +18,15 @@ import math
 import os
 import sys
 import time
+from functools import partial
 
 import numpy as np
+from guarantees import GUARANTEES, without
 from problems import NAMES, PROBLEMS, WELLS
 
 WINDOW = 64  # steps between two looks at who has left, where a contestant works in windows
 LONG = 4000  # steps of one call without absorption, where a call has a cost of its own
+LOST = 10**6  # steps after which a walker has lost its way: more than a hundred mean times
 
 
 class Contestant:
@@ -108,9 +111,12 @@ class Ours(Contestant):
             step=p.step,
             walkers=walkers,
             seed=seed,
+            max_time=p.step * LOST,
             barrier_shift=False,
             threads=self.threads,
         )
+        if result.censored:
+            raise ValueError(f"every walker must leave, got one that is lost in {problem}")
         steps = result.times / p.step
         return None, steps.sum(), steps
 
@@ -128,14 +134,25 @@ class Ours(Contestant):
             self.window(problem, mode, 100, 1)()
 
 
+class Without(Ours):
+    """The package, its generated source robbed of guarantees; see guarantees.py."""
+
+    def __init__(self, names, threads):
+        super().__init__(threads)
+        from ddt_utils.simulate import program
+
+        write = program.write
+        program.write = lambda *args, **options: without(write(*args, **options), names)
+
+
 class Reference(Contestant):
     """reference.cpp, in the build that is fastest for the problem."""
 
     steps = LONG
 
-    def __init__(self, threads):
+    def __init__(self, name, threads):
         super().__init__(threads)
-        builds = json.loads(os.environ["DDT_REFERENCE"])
+        builds = json.loads(os.environ["DDT_REFERENCE"])[name]
         self.builds = {name: ctypes.CDLL(path) for name, path in builds.items()}
         self.chosen = {}
 
@@ -634,9 +651,12 @@ class Diffrax(Jax):
         return executed, times.sum(), times
 
 
+CPP = ("C++ reference", "C++ with the same", "C++ with the same, our lanes")
 CONTESTANTS = {
     "ours": (Ours, "numba"),
-    "C++ reference": (Reference, "numpy"),
+    **{name: (partial(Reference, name), "numpy") for name in CPP},
+    **{f"without {name}": (partial(Without, [name]), "numba") for name in GUARANTEES},
+    "without all": (partial(Without, list(GUARANTEES)), "numba"),
     "numba loop": (Loop, "numba"),
     "scalar numba": (Scalar, "numba"),
     "torch eager": (Torch, "torch"),

@@ -1,6 +1,7 @@
 """What one walker-step costs: the package, a C++ program, torch, torchsde, JAX, diffrax.
 
     python benchmarks/engine.py [engine.json] [--seconds 560] [--problems quartic ...]
+    python benchmarks/engine.py engine.json --guarantees [--problems quartic ...]
 
 Every contestant runs in a process of its own (contestants.py) and all take turns; the fastest of a
 contestant's runs counts, once by the clock and once by the processor time it used, which is the
@@ -8,6 +9,11 @@ steadier number where the machine has other work. The ratio to the C++ program i
 after the other, ours and theirs in turn, and the median of nine such pairs. A contestant that
 cannot be imported is skipped and named in the result. requirements.txt lists what the contestants
 need beyond the package.
+
+With --guarantees only the package and C++ take turns, once for each instruction set that the
+processor has: the engine as it is against the C++ program, against a C++ program that keeps the
+same promises, and against itself without one promise after the other (guarantees.py). Either
+command leaves what the other wrote into the file alone.
 
 The result holds one row for each (problem, contestant, mode, walkers, threads):
 
@@ -34,11 +40,24 @@ import time
 from importlib import metadata
 from pathlib import Path
 
+from guarantees import GUARANTEES
 from problems import NAMES, PROBLEMS
 
 HERE = Path(__file__).resolve().parent
-FLAGS = ["-std=c++17", "-O3", "-march=native", "-ffast-math", "-shared", "-fPIC", "-pthread"]
+FLAGS = ["-std=c++17", "-O3", "-shared", "-fPIC", "-pthread"]
+FREE = ["-ffast-math"]
+GUARDED = ["-DGUARDED", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
 WIDTHS = (16, 32, 64)  # lanes of the C++ builds; the fastest counts
+BUILDS = {
+    "C++ reference": (FREE, WIDTHS),
+    "C++ with the same": (GUARDED, WIDTHS),
+    "C++ with the same, our lanes": (GUARDED, (64,)),
+}
+# the processor that numba and g++ are told to compile for; the one at hand without a name
+INSTRUCTIONS = {
+    "avx512f": ({}, "native"),
+    "avx2": ({"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": ""}, "haswell"),
+}
 PACKAGES = ("numpy", "numba", "llvmlite", "sympy", "torch", "torchsde", "jax", "diffrax")
 
 # contestant, mode, numbers of walkers, threads, turns, seconds of a run that is cut to length
@@ -69,7 +88,8 @@ LONG_JOBS = (  # for the first problem only
     ("C++ reference", "absorption", (10**6,), (1, 2), 1, 0),
 )
 
-RIVALS, PAIRS = ("ours", "C++ reference"), 9  # runs of the one and of the other in turn
+PAIRS = 15  # runs in turn, of the engine and of each of the others
+ALONE = (*BUILDS, *(f"without {name}" for name in (*GUARANTEES, "all")))
 
 # what a reader of the book would notice, and what the package aims at
 AIMS = {
@@ -81,6 +101,8 @@ AIMS = {
     "first call, seconds": ("at most", 3.0),
     "first call of a second process, seconds": ("at most", 0.6),
 }
+# besides ten thousand walkers on one thread
+FURTHER = (("a thousand walkers", 10**3, 1), ("two threads", 10**4, 2))
 
 FIRST = """
 import json, sys, time
@@ -129,15 +151,18 @@ class Team:
             member.wait(timeout=30)
 
 
-def compiled_reference(folder):
-    """Paths of the C++ builds by name, and how long one took to compile; none without g++."""
+def compiled_reference(folder, processor="native", names=("C++ reference",)):
+    """Paths of the C++ builds by name and lanes, and how long one took to compile."""
     compiler, builds, seconds = shutil.which("g++"), {}, None
-    for width in WIDTHS if compiler else ():
-        name, path = f"{width} lanes", str(Path(folder) / f"reference{width}.so")
-        begin = time.perf_counter()
-        command = [compiler, *FLAGS, f"-DLANES={width}", str(HERE / "reference.cpp"), "-o", path]
-        subprocess.run(command, check=True)
-        seconds, builds[name] = time.perf_counter() - begin, path
+    for name in names if compiler else ():
+        builds[name], (promises, widths) = {}, BUILDS[name]
+        for width in widths:
+            path = str(Path(folder) / f"{processor} {len(builds)} {width}.so")
+            options = [*FLAGS, f"-march={processor}", *promises, f"-DLANES={width}"]
+            begin = time.perf_counter()
+            command = [compiler, *options, str(HERE / "reference.cpp"), "-o", path]
+            subprocess.run(command, check=True)
+            seconds, builds[name][f"{width} lanes"] = time.perf_counter() - begin, path
     return builds, seconds
 
 
@@ -188,26 +213,71 @@ def collect(team, problems, deadline):
     return rows
 
 
+def in_turn(team, problem, others, walkers, threads):
+    """Our cost per useful step over that of each of the others, run by run; the median of each.
+
+    One who has no such run is left out; nothing comes back where we have none ourselves.
+    """
+    job = dict(problem=problem, mode="absorption", walkers=walkers, budget=0)
+    found = {name: {"ns_useful": [], "ns_cpu": []} for name in others}
+    for turn in range(PAIRS):
+        seen = {name: team.ask(name, threads, seed=turn + 1, **job) for name in ("ours", *found)}
+        here = {name: one for name, one in seen.items() if one and "failed" not in one}
+        if "ours" not in here:
+            return {}
+        found = {name: ratios for name, ratios in found.items() if name in here}
+        for name, ratios in found.items():
+            for column, key in (("ns_useful", "seconds"), ("ns_cpu", "cpu")):
+                ours, theirs = (here[n][key] / here[n]["useful"] for n in ("ours", name))
+                ratios[column].append(ours / theirs)
+    return {
+        name: {k: round(statistics.median(v), 3) for k, v in ratios.items()}
+        | {f"{k}, each": [round(x, 3) for x in v] for k, v in ratios.items()}
+        for name, ratios in found.items()
+    }
+
+
 def pairs(team, problems, deadline):
-    """Ratios of our cost per step to the C++ program's, run by run in turn: the median of each."""
+    """Ratios of our cost per step to the C++ program's, by problem and threads."""
     result = {}
     for problem in problems:
         for threads in {1, min(2, os.cpu_count() or 1)}:
-            found = {"ns_useful": [], "ns_cpu": []}
-            for turn in range(PAIRS):
-                job = dict(problem=problem, mode="absorption", walkers=10**4, budget=0)
-                two = [team.ask(name, threads, seed=turn + 1, **job) for name in RIVALS]
-                if None in two or any("failed" in seen for seen in two):
-                    return result
-                for column, key in (("ns_useful", "seconds"), ("ns_cpu", "cpu")):
-                    ours, theirs = (seen[key] / seen["useful"] for seen in two)
-                    found[column].append(ours / theirs)
-                if time.perf_counter() > deadline:
-                    return result
-            name = f"{problem}, {threads} thread{'s'[: threads - 1]}"
-            result[name] = {k: round(statistics.median(v), 3) for k, v in found.items()}
-            result[name] |= {f"{k}, each": [round(x, 3) for x in v] for k, v in found.items()}
+            if time.perf_counter() > deadline:
+                return result
+            found = in_turn(team, problem, ["C++ reference"], 10**4, threads)
+            for ratios in found.values():
+                result[f"{problem}, {threads} thread{'s'[: threads - 1]}"] = ratios
     return result
+
+
+def guarantees(folder, problems):
+    """What each guarantee costs, by instruction set and problem."""
+    about, sets = machine(), {}
+    for name, (environment, processor) in INSTRUCTIONS.items():
+        if name not in about["instruction_set"]:
+            continue
+        builds, _ = compiled_reference(folder, processor, BUILDS)
+        environment = environment | {"DDT_UTILS_CACHE": str(Path(folder) / f"cache {name}")}
+        team = Team(os.environ | environment | {"DDT_REFERENCE": json.dumps(builds)})
+        if not builds:
+            team.skipped |= dict.fromkeys(BUILDS, "no g++ on this machine")
+        sets[name] = {problem: {} for problem in problems}
+        for problem, ratios in sets[name].items():
+            ratios |= in_turn(team, problem, ALONE, 10**4, 1)
+            for label, walkers, threads in FURTHER:
+                if threads <= (os.cpu_count() or 1):
+                    found = in_turn(team, problem, ["C++ reference"], walkers, threads)
+                    ratios |= {f"{other}, {label}": found[other] for other in found}
+            print(f"{name}, {problem}: {medians(ratios)}", file=sys.stderr)
+        team.dismiss()
+    about["load_after"] = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+    flags = {name: " ".join(FLAGS + promises) for name, (promises, _) in BUILDS.items()}
+    return {"machine": about, "flags": flags, "pairs": PAIRS, "instructions": sets}
+
+
+def medians(ratios):
+    """The ratios in processor time, to be read while one waits."""
+    return {name: ratio["ns_cpu"] for name, ratio in ratios.items()}
 
 
 def merge(row, seen):
@@ -325,13 +395,31 @@ def machine():
     }
 
 
+def write(result, path):
+    """The result as JSON, into the file or to standard output."""
+    text = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
+    if path:
+        Path(path).write_text(text, encoding="utf-8")
+    else:
+        print(text, end="")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("output", nargs="?", help="a JSON file; standard output without it")
     parser.add_argument("--seconds", type=float, default=480, help="no new run after these")
     parser.add_argument("--problems", nargs="*", default=NAMES, choices=NAMES)
+    parser.add_argument("--guarantees", action="store_true", help="only what each of them costs")
     options = parser.parse_args()
     begin, about = time.perf_counter(), machine()
+    kept = {}
+    if options.output and Path(options.output).exists():
+        kept = json.loads(Path(options.output).read_text(encoding="utf-8"))
+    if options.guarantees:
+        with tempfile.TemporaryDirectory() as folder:
+            kept["guarantees"] = guarantees(folder, options.problems)
+        kept["guarantees"]["minutes"] = round((time.perf_counter() - begin) / 60, 2)
+        return write(kept, options.output)
     with tempfile.TemporaryDirectory() as folder:
         builds, seconds = compiled_reference(folder)
         first = first_calls(folder, options.problems)
@@ -348,7 +436,10 @@ def main():
     result = {
         "machine": about,
         "problems": {n: vars(PROBLEMS[n]) for n in options.problems},
-        "reference": {"flags": " ".join(FLAGS), "compile_seconds": seconds and round(seconds, 2)},
+        "reference": {
+            "flags": " ".join([*FLAGS, "-march=native", *FREE]),
+            "compile_seconds": seconds and round(seconds, 2),
+        },
         "skipped": team.skipped,
         "first_call": first,
         "in_turn": turns,
@@ -361,16 +452,14 @@ def main():
         ],
         "minutes": round((time.perf_counter() - begin) / 60, 2),
     }
-    text = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
-    if options.output:
-        Path(options.output).write_text(text, encoding="utf-8")
+    if "guarantees" in kept:
+        result["guarantees"] = kept["guarantees"]
+    write(result, options.output)
     for name, score in result["standard_errors_from_ours"].items():
         if abs(score) > 5:  # by chance once in 1.7 million comparisons
             print(f"not the same problem: {name}, {score} standard errors", file=sys.stderr)
     for aim, verdict in result["aims"].items():
         print(f"{aim} ({verdict['aim']}): {verdict['values']}", file=sys.stderr)
-    if not options.output:
-        print(text, end="")
 
 
 if __name__ == "__main__":

@@ -263,6 +263,18 @@ MISTAKES = {
         CONTRACTED,
         "test_program.py::test_the_bits_are_the_same_on_other_instruction_sets",
     ),
+    "lanes in half registers": (
+        "simulate/cpu.txt",
+        '"prefer-vector-width"="512"',
+        '"prefer-vector-width"="256"',
+        "test_program.py::test_with_avx512_whole_registers_are_used_and_begin_at_cache_lines",
+    ),
+    "lanes that begin anywhere": (
+        "simulate/cpu.txt",
+        "numbers.align = 64",
+        "numbers.align = 4",
+        "test_program.py::test_with_avx512_whole_registers_are_used_and_begin_at_cache_lines",
+    ),
     "neighbours with one random stream": (
         "simulate/arithmetic.txt",
         "mix(np.uint64(walker)",

@@ -393,6 +393,40 @@ def test_the_step_is_vector_code(name, tmp_path, monkeypatch):
     assert "vmaskmov" not in assembly  # masked stores cost dozens of cycles on some processors
 
 
+WHOLE = """
+import re, numpy as np
+from ddt_utils.simulate import program
+from tests.test_program import KERNELS
+i8, f4, u4 = (np.zeros((1, 4), t) for t in (np.int64, np.float32, np.uint32))
+numbers = (np.uint64(0), np.int64(0), 2, f4[0], f4[0])
+arguments = (0, i8[0], i8[0], np.full(program.LANES, -1), *numbers, i8[0], np.zeros(1, np.int8))
+for name in ("quartic", "Müller–Brown"):
+    advance = KERNELS[name]().program().module.advance
+    advance.compile(tuple(advance.typeof_pyval(value) for value in (*arguments, f4, u4)))
+    (assembly,) = advance.inspect_asm().values()
+    arithmetic = re.findall(r"^\\s+v(?:fn?m|add|sub|mul|sqrt)\\S*ps\\b.*", assembly, re.MULTILINE)
+    print(sum("%zmm" in line for line in arithmetic), sum("%ymm" in line for line in arithmetic))
+    moved = re.findall(r"^\\s+vmov(\\w+)\\s.*%rsp.*%zmm", assembly, re.MULTILINE)
+    print(sum(kind in ("aps", "dqa64", "dqa32") for kind in moved), len(moved))
+"""
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="reads x86 assembly")
+def test_with_avx512_whole_registers_are_used_and_begin_at_cache_lines(tmp_path):
+    """Compiled, not run, for a processor on which the compiler would prefer half registers."""
+    environment = dict(os.environ, DDT_UTILS_CACHE=str(tmp_path), NUMBA_CPU_FEATURES="")
+    environment["NUMBA_CPU_NAME"] = "icelake-server"
+    root = Path(__file__).parent.parent
+    run = subprocess.run(
+        [sys.executable, "-c", WHOLE], env=environment, capture_output=True, cwd=root, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    for whole, half in np.reshape([int(n) for n in run.stdout.split()], (2, 2, 2))[:, 0]:
+        assert whole > 50 and half == 0
+    for aligned, moves in np.reshape([int(n) for n in run.stdout.split()], (2, 2, 2))[:, 1]:
+        assert moves > 10 and aligned == moves
+
+
 def epochs(landscape, noise, dt):
     """Reshuffled minibatches from scattered places, with steps of dt/(1 + k)."""
     step, (k, z) = sgd(landscape, noise, dt), sp.symbols("k z", real=True)

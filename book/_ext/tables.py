@@ -92,6 +92,49 @@ class StepCostTable(_Table):
         return f"| {label} | " + " | ".join(cells) + " |"
 
 
+class GuaranteesTable(_Table):
+    """The engine beside C++ and beside itself without a guarantee, from the last benchmark."""
+
+    rows = {  # measured, and by which time: where two threads share the work, the clock counts
+        "C++ reference": ("C++", "ns_cpu"),
+        "C++ reference, two threads": ("C++, two threads", "ns_useful"),
+        "C++ reference, a thousand walkers": ("C++, a thousand walkers", "ns_cpu"),
+        "C++ with the same": ("C++ that promises the same", "ns_cpu"),
+        "C++ with the same, our lanes": ("C++ that promises the same, 64 lanes", "ns_cpu"),
+        "without the same bits": ("this book, without the same bits", "ns_cpu"),
+        "without the watch": ("this book, without the watch", "ns_cpu"),
+        "without the whole exponential": ("this book, with a short exponential", "ns_cpu"),
+        "without all": ("this book, with none of the three", "ns_cpu"),
+    }
+    sets = {"avx512f": "AVX-512", "avx2": "AVX2"}
+
+    def lines(self):
+        path = ROOT / "benchmarks" / "engine.json"
+        self.env.note_dependency(str(path))
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return self.written(data["guarantees"]) if "guarantees" in data else ["Not measured yet."]
+
+    @classmethod
+    def written(cls, data):
+        """The lines of Markdown.
+
+        Args:
+            data: what ``benchmarks/engine.py --guarantees`` found.
+        """
+        lines = [f"Median of {data['pairs']} runs in turn on {data['machine']['processor']}."]
+        for name, problems in data["instructions"].items():
+            lines += ["", f"| {cls.sets[name]} | quartic | D(x) | M–B | S–T |"]
+            lines.append("|---|---:|---:|---:|---:|")
+            for row, (label, column) in cls.rows.items():
+                found = [
+                    ratios[row][column] if row in ratios else None for ratios in problems.values()
+                ]
+                if any(found):
+                    cells = ["–" if ratio is None else f"{ratio:.2f}" for ratio in found]
+                    lines.append(f"| {label} | " + " | ".join(cells) + " |")
+        return lines
+
+
 class SpectrumTable(_Table):
     """Milliseconds of the spectral tools and of two libraries, from the last benchmark."""
 
@@ -142,6 +185,7 @@ TABLES = {
     "tally-table": TallyTable,
     "runtimes-table": RuntimesTable,
     "step-cost-table": StepCostTable,
+    "guarantees-table": GuaranteesTable,
     "spectrum-table": SpectrumTable,
     "records-table": RecordsTable,
 }
