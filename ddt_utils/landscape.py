@@ -326,6 +326,22 @@ def _checked_box(box, dimension):
     return pairs
 
 
+def require(landscape) -> None:
+    """Refuse what is no landscape.
+
+    Args:
+        landscape: anything.
+
+    Raises:
+        ValueError: it is no :class:`Landscape`.
+    """
+    if not isinstance(landscape, Landscape):
+        raise ValueError(
+            f"landscape must be a Landscape, got {landscape!r:.80}; write Landscape(expression, "
+            "variables, name=, box=), or take one of ddt_utils.catalog"
+        )
+
+
 def _require_room(variables, box):
     """Refuse a symbol that promises SymPy more than the box keeps: it would simplify with that."""
     for variable, (low, high) in zip(variables, box, strict=True):
