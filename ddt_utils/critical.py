@@ -17,7 +17,7 @@ from itertools import product
 import numpy as np
 
 from ddt_utils import _checks, _search
-from ddt_utils.landscape import Landscape, require
+from ddt_utils.landscape import Landscape
 
 _MOST = 200_000  # critical points that are written down one by one
 _STARTS = 2**17
@@ -104,7 +104,7 @@ def critical_points(
         >>> [point.index for point in critical_points(catalog.quartic())]
         [0, 0, 1]
     """
-    require(landscape)
+    _checks.landscape(landscape)
     seeds = _checks.whole(
         "seeds", seeds, least=1, most=_STARTS, remedy="a search starts somewhere; try 1024"
     )

@@ -30,7 +30,6 @@ from ddt_utils._drift import Diffusion
 from ddt_utils._links import links
 from ddt_utils._mesh import Mesh, inside, on_nodes
 from ddt_utils._operator import FokkerPlanck
-from ddt_utils.landscape import require
 from ddt_utils.limits import extrapolate
 from ddt_utils.noise import convention_exponent
 
@@ -196,7 +195,7 @@ def decay_rates(landscape, noise, *, count: int = 2, cells=None, **options) -> D
         >>> round(float(rates.values[1]), 6)
         0.056818
     """
-    require(landscape)
+    _checks.landscape(landscape)
     cells = _CELLS.get(landscape.dimension, 1) if cells is None else cells
     cells = _checks.array("cells", cells)
     grids = [

@@ -13,7 +13,7 @@ import numpy as np
 from ddt_utils import _checks
 from ddt_utils._search import InBox
 from ddt_utils.critical import CriticalPoint, escape_direction
-from ddt_utils.landscape import Landscape, require
+from ddt_utils.landscape import Landscape
 
 _SWEEPS = 20_000  # of the string
 _SAME = 1e-6  # two points nearer than this, in units of the box, are one
@@ -69,7 +69,7 @@ def connected_minima(
         >>> sorted(float(point.location[0].round(6)) for point in ends)
         [-1.0, 1.0]
     """
-    require(landscape)
+    _checks.landscape(landscape)
     (below, _), (above, _) = _both_descents(landscape, saddle)
     return below, above
 
@@ -111,7 +111,7 @@ def minimum_energy_path(
         >>> round(float(path.arc[-1]), 2)
         2.0
     """
-    require(landscape)
+    _checks.landscape(landscape)
     for name, point in (("start", start), ("end", end)):
         if getattr(point, "index", None) != 0:
             raise ValueError(f"{name} must be a minimum, got {point!r}; see critical.minima")
