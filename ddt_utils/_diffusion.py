@@ -163,6 +163,17 @@ def _gates(noise, landscape):
     return tuple(found)
 
 
+def keep(noise, name, **bounds) -> None:
+    """Check a number of a noise, and hold it as formulas take it.
+
+    Args:
+        noise: a frozen dataclass.
+        name: the attribute.
+        bounds: as for :func:`ddt_utils._checks.kept`.
+    """
+    object.__setattr__(noise, name, _checks.kept(name, getattr(noise, name), **bounds))
+
+
 def check_rate(noise, step) -> None:
     """Refuse a step of SGD that is not the learning rate with which the noise was made.
 
