@@ -264,6 +264,22 @@ def derivative(tensor) -> np.ndarray:
     return found
 
 
+def landscape(value) -> None:
+    """Refuse what is no landscape.
+
+    Args:
+        value: anything.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not all(hasattr(value, name) for name in ("expression", "evaluate", "box")):
+        raise ValueError(
+            f"landscape must be a Landscape, got {value!r:.80}; write Landscape(expression, "
+            "variables, name=, box=), or take one of ddt_utils.catalog"
+        )
+
+
 def as_numbers(values):
     """Truth values as 0 and 1; anything else as it is."""
     values = values.detach().cpu().numpy() if hasattr(values, "detach") else values

@@ -163,6 +163,34 @@ def _gates(noise, landscape):
     return tuple(found)
 
 
+def keep(noise, name, **bounds) -> None:
+    """Check a number of a noise, and hold it as formulas take it.
+
+    Args:
+        noise: a frozen dataclass.
+        name: the attribute.
+        bounds: as for :func:`ddt_utils._checks.kept`.
+    """
+    object.__setattr__(noise, name, _checks.kept(name, getattr(noise, name), **bounds))
+
+
+def check_rate(noise, step) -> None:
+    """Refuse a step of SGD that is not the learning rate with which the noise was made.
+
+    Args:
+        noise: of any kind; only one with a learning rate is looked at.
+        step: dt.
+
+    Raises:
+        ValueError: they differ by more than a hundred-thousandth.
+    """
+    eta = getattr(noise, "learning_rate", None)
+    if eta is not None and not np.isclose(float(eta), step, atol=0):
+        raise ValueError(
+            f"the step of SGD is its learning rate, got step {step} and a noise with {eta}"
+        )
+
+
 def symmetric(matrix) -> bool:
     """Whether a SymPy matrix equals its transpose, as expressions or at a few places.
 

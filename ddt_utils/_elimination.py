@@ -76,7 +76,8 @@ def eliminated(matrix, leak) -> Eliminated:
         if not onward[k] > 0:
             raise ArithmeticError(
                 f"a walker must be able to leave every state, but state {k} of {len(leak)} leads "
-                "nowhere; is there a place without noise and without drift?"
+                "nowhere; is there a place without noise and without drift, or so little noise "
+                "that the chance to come back is below 1e-308?"
             )
         rows, columns = np.flatnonzero(matrix[:k, k]), np.flatnonzero(matrix[k, :k])
         if not rows.size:

@@ -55,12 +55,18 @@ class Estimates:
     @property
     def rate(self) -> float:
         """The escape rate, 1 / :attr:`mean`."""
+        if not self.mean > 0:
+            raise ValueError(
+                "a rate needs a mean time above zero, got 0; let walkers start inside the exit"
+            )
         return 1 / self.mean
 
     @property
     def rate_stderr(self) -> float:
         """The standard error of :attr:`rate`, to first order."""
-        return self.stderr / self.mean**2
+        if 1e-150 < self.mean < 1e150:
+            return self.stderr / self.mean**2
+        return self.stderr / self.mean * self.rate
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         r"""A confidence interval of the mean under the exponential law.
@@ -126,9 +132,11 @@ class Estimates:
             Fractions, of the same shape.
 
         Raises:
-            ValueError: walkers were censored, or none escaped.
+            ValueError: walkers were censored, or none escaped, or a time is no number.
         """
         at = _checks.array("times", times, finite=False)
+        if np.isnan(at).any():
+            raise ValueError(f"times must be numbers, got {times!r:.80}; infinity is one")
         self._require(1)
         if self.censored:
             raise ValueError(

@@ -89,7 +89,8 @@ class FokkerPlanck:
         Returns:
             The integral by the rule of trapezoids.
         """
-        return float(np.sum(values * density * self.volumes))
+        values = _checks.array("values", values)
+        return float(np.sum(values * self._shaped(density) * self.volumes))
 
     def probability(self, condition, density) -> float:
         """How much of a density lies where a condition holds: the occupation of a well.
@@ -245,10 +246,16 @@ class FokkerPlanck:
         count = _checks.whole("count", count, least=1)
         volume = self.volumes[self.inside]  # turns densities into probabilities
         solve, moment, found = _rates.solver(-self.matrix.T), np.ones_like(volume), []
-        for n in range(1, count + 1):
-            moment = solve(n * volume * moment) / volume
-            found.append(self._on_grid(moment))
+        with np.errstate(over="ignore", invalid="ignore"):
+            for n in range(1, count + 1):
+                moment = solve(n * volume * moment) / volume
+                found.append(self._on_grid(moment))
         _rates.require_quick(found[0], np.abs(self.matrix.diagonal()).max())
+        if not np.isfinite(found).all():
+            raise ArithmeticError(
+                f"moments must be floats, but one of the first {count} exceeds 1e308; ask for "
+                "fewer, or take a shorter unit of time"
+            )
         return np.array(found)
 
     def decay_rates(self, count: int = 2) -> np.ndarray:
@@ -281,6 +288,11 @@ class FokkerPlanck:
             up = self.matrix.diagonal(-1) * volume[1:] / volume[:-1]
             down = self.matrix.diagonal(1) * volume[:-1] / volume[1:]
             rates = _rates.chain_rates(self.inside, up, down, -self.matrix.diagonal(), count)
+            if not rates[int(self.inside.all()) :].all():
+                raise ArithmeticError(
+                    f"rates must be floats, but one of the lowest {count} is below 1e-308; raise "
+                    "the noise, or compare exponents with exact.potential_difference"
+                )
             return rates, 1e-13 * rates
         weight = None if self.log_weight is None else self.log_weight + np.log(volume)
         return _rates.plane_rates(self._flow, self.leak, weight, count)
@@ -297,16 +309,21 @@ class FokkerPlanck:
 
     def _density(self, density):
         """A density as an array, zero on the exit."""
+        density = self._shaped(density)
+        if density[~self.inside].any():
+            raise ValueError(
+                "a density must be zero where the exit holds, since probability there has already "
+                "left; multiply it by operator.inside, and count what that takes away"
+            )
+        return density
+
+    def _shaped(self, density):
+        """A density as an array of the grid's shape."""
         density = _checks.array("density", density)
         if density.shape != self.inside.shape:
             raise ValueError(
                 f"density must have the shape of the grid {self.inside.shape}, got "
                 f"{density.shape}; evaluate it at operator.points"
-            )
-        if density[~self.inside].any():
-            raise ValueError(
-                "a density must be zero where the exit holds, since probability there has already "
-                "left; multiply it by operator.inside, and count what that takes away"
             )
         return density
 

@@ -247,7 +247,8 @@ def subdivide(problem, edges):
             raise ArithmeticError(
                 f"L'/D is too steep to integrate near x = {x:.6g}, where D = "
                 f"{float(problem.diffusion(x)):.3g}: the noise nearly vanishes there, or the "
-                "walker starts too far up; give the noise a floor, or start lower"
+                "walker starts too far up; give the noise a floor, start lower, or take a box "
+                "that does not reach so far up"
             )
         edges = np.sort(np.concatenate([edges, (edges[:-1] + edges[1:])[chosen] / 2]))
 
@@ -262,6 +263,8 @@ def _tail(problem, edge, width):
             with np.errstate(all="ignore"):
                 panels = Panels(problem, subdivide(problem, np.sort([at, at + width])))
         except ArithmeticError:
+            if problem.force(np.array(at)) * (1 if outwards else -1) > 0:
+                raise  # it climbs there, too steeply for panels
             break
         rise = panels.edge_potential[-1]
         origin = potential if outwards else potential - rise
@@ -276,7 +279,7 @@ def _tail(problem, edge, width):
         f"the walkers must be held on the side without an absorbing end, but "
         f"{problem.landscape.name} lets them drift towards {'+∞' if outwards else '−∞'} (the "
         "stationary density has no finite integral, so the mean is infinite); give an absorbing "
-        "end there, or a wall with reflecting="
+        "end there, a wall with reflecting=, or a box that holds the valleys"
     )
 
 

@@ -6,11 +6,10 @@ from many points. Variables that nothing couples are searched apart.
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import sympy as sp
 
+from ddt_utils._kinked import with_the_lowest, without_kinks
 from ddt_utils.landscape import Landscape
 
 _FLATTEST = 1e-7  # an eigenvalue this small against the largest one counts as zero
@@ -194,45 +193,11 @@ def _in_space(landscape, seeds, index):
     for point in found:
         if not np.any(np.linalg.norm(kept - point, axis=1) < _APART):
             kept = np.vstack([kept, point])
-    if landscape.switches and index in (None, 0):
-        kept = _with_the_lowest(unit, cloud, kept)
+    if landscape.switches:
+        kept = without_kinks(unit, kept)
+        if index in (None, 0):
+            kept = with_the_lowest(unit, cloud, kept)
     return unit.outwards(kept)
-
-
-def _with_the_lowest(unit, cloud, kept):
-    """Descent without derivatives: says that a minimum lies in a kink, and adds a missed one."""
-
-    def height(units):
-        return np.nan_to_num(
-            unit.landscape.value(*np.moveaxis(unit.outwards(units), -1, 0)), nan=np.inf
-        )
-
-    random = np.random.default_rng(0)
-    best = cloud[np.argsort(height(cloud))[:8]]
-    for reach in 0.2 * 0.8 ** np.arange(110):  # down to 4e-12
-        turns = random.standard_normal((48, *best.shape))
-        turns *= reach / np.linalg.norm(turns, axis=-1, keepdims=True)
-        near = np.concatenate([best[None], np.clip(best + turns, 0, 1)])
-        best = near[np.argmin(height(near), axis=0), np.arange(len(best))]
-    inside = np.all((best > 1e-3) & (best < 1 - 1e-3), axis=1)
-    for point in best[inside]:
-        if np.any(np.linalg.norm(kept - point, axis=1) < 1e-4):
-            continue
-        polished, settled = unit.newton(point[None])
-        if settled[0] and np.linalg.norm(polished[0] - point) < 1e-4:
-            kept = np.vstack([kept, polished])
-            continue
-        around = random.standard_normal((400, len(point)))
-        around *= 1e-6 / np.linalg.norm(around, axis=1, keepdims=True)
-        if height(point + around).min() > height(point):
-            warnings.warn(
-                f"{unit.landscape.name} has a minimum in a kink, near "
-                f"{unit.outwards(point).tolist()}; it has no Hessian and is not listed: round the "
-                "kink off, for example with sqrt(x**2 + w**2) for Abs(x)",
-                stacklevel=5,
-            )
-            break
-    return kept
 
 
 def _on_a_line(landscape, index):
@@ -243,6 +208,8 @@ def _on_a_line(landscape, index):
         raise ValueError(
             f"critical points must be single, but {landscape.name} is flat everywhere in its box"
         )
+    # floats as the fractions they are: far from the origin expanding rounds all roots away
+    slope = slope.xreplace({f: sp.Rational(f) for f in slope.atoms(sp.Float)})
     if slope.is_polynomial(x):
         coefficients = [sp.Rational(str(sp.N(c, 30))) for c in sp.Poly(slope, x).all_coeffs()]
         roots = sorted(set(sp.Poly(coefficients, x).real_roots())) if any(coefficients[:-1]) else []

@@ -243,6 +243,26 @@ class _Loss:
         return dips(lambda at: self(expression, at), points)
 
 
+def require_room(variables, box) -> None:
+    """Refuse a symbol that promises SymPy more than the box keeps: it would simplify with that.
+
+    Args:
+        variables: real symbols.
+        box: one (low, high) per variable.
+
+    Raises:
+        ValueError: one is whole or rational, or has a sign that the box does not.
+    """
+    for variable, (low, high) in zip(variables, box, strict=True):
+        beyond = (variable.is_nonnegative and low < 0) or (variable.is_nonpositive and high > 0)
+        if beyond or variable.is_rational is not None or variable.is_integer is not None:
+            raise ValueError(
+                f"variables must be free to be anywhere in their box, got {variable} from {low:g} "
+                f"to {high:g} with the assumptions {variable._assumptions_orig}, by which SymPy "
+                'simplifies formulas; write sympy.Symbol("x", real=True)'
+            )
+
+
 def places(variables, box) -> np.ndarray:
     """Points that fill a box evenly, with its centre and corners.
 

@@ -32,10 +32,11 @@ import numpy as np
 import sympy as sp
 
 from ddt_utils import _checks
-from ddt_utils._diffusion import expression
+from ddt_utils._diffusion import check_rate, expression
 from ddt_utils._elimination import eliminated
 from ddt_utils._expressions import derivative, require_known
 from ddt_utils._landing import MOST, cut
+from ddt_utils._panels import check_line
 from ddt_utils._walk import normal
 from ddt_utils.noise import MinibatchNoise
 
@@ -85,7 +86,8 @@ class Chain:
             beyond is put back on the edge, and a wider box must give the same.
 
     Raises:
-        ValueError: weights that do not sum to one, symbols other than the variable, an empty box.
+        ValueError: what is no outcome, weights that do not sum to one, symbols other than the
+            variable, a box that is none.
 
     Example:
         SGD on a parabola with labels drawn anew, ±1 with equal odds, and Gaussian noise.
@@ -103,7 +105,10 @@ class Chain:
 
     def __post_init__(self):
         """Check."""
-        object.__setattr__(self, "outcomes", tuple(self.outcomes))
+        outcomes = self.outcomes if isinstance(self.outcomes, (tuple, list)) else (self.outcomes,)
+        if not all(isinstance(outcome, Outcome) for outcome in outcomes):
+            raise ValueError(f"outcomes must be a list of Outcome, got {self.outcomes!r:.80}")
+        object.__setattr__(self, "outcomes", tuple(outcomes))
         if not isinstance(self.variable, sp.Symbol):
             raise ValueError(
                 f"variable must be a SymPy symbol, got {self.variable!r}; it stands for the place"
@@ -117,7 +122,8 @@ class Chain:
                 f"an outcome may use only {self.variable}, got also {used - {self.variable}}; "
                 "give numbers for the others, or their values as outcomes of their own"
             )
-        low, high = (float(_checks.number("a side of the box", side)) for side in self.box)
+        remedy = "give (low, high), two numbers"
+        low, high = _checks.array("box", self.box, shape=(2,), remedy=remedy).tolist()
         if not low < high:
             raise ValueError(f"the box must have low < high, got {self.box}")
         object.__setattr__(self, "box", (low, high))
@@ -256,7 +262,8 @@ class Chain:
                 break
             found = quantity(grid)
             if before is not None:
-                apart = np.max(np.abs(found - before)) / max(np.max(np.abs(found)), 1e-300)
+                size = max(np.max(np.abs(found), initial=0.0), 1e-300)
+                apart = np.max(np.abs(found - before), initial=0.0) / size
                 if apart <= rtol:
                     return found
             before = found
@@ -280,7 +287,8 @@ def of(landscape, noise, *, step, box=None) -> Chain:
         A chain with one outcome; its mean is x − L′ dt and its width √(2 D dt).
 
     Raises:
-        ValueError: more than one dimension, or a step that is not positive.
+        ValueError: more than one dimension, or a step that is not positive or not the learning
+            rate of the noise.
 
     Example:
         >>> from ddt_utils import catalog, noise
@@ -289,9 +297,13 @@ def of(landscape, noise, *, step, box=None) -> Chain:
         21.421
     """
     step = _checks.number("step", step, above=0)
-    (x,), d = _line(landscape), noise.diffusion_matrix(landscape)[0]
+    (x,) = _line(landscape)
+    check_line(landscape, noise, "a chain", "use ")
+    check_rate(noise, step)
+    d = noise.diffusion_matrix(landscape)[0]
     mean = x - step * landscape.gradient_expression[0]
-    return Chain([Outcome(1.0, mean, sp.sqrt(2 * step * d))], x, box or landscape.box[0])
+    box = landscape.box[0] if box is None else box
+    return Chain([Outcome(1.0, mean, sp.sqrt(2 * step * d))], x, box)
 
 
 def minibatches(landscape, noise, *, box=None) -> Chain:
@@ -340,7 +352,7 @@ def minibatches(landscape, noise, *, box=None) -> Chain:
         orders = factorial(size) / prod(factorial(batch.count(i)) for i in set(batch))
         weight = orders / m**size if noise.replacement else 1 / many
         outcomes.append(Outcome(weight, x - eta * sum(slopes[i] for i in batch) / size))
-    return Chain(outcomes, x, box or landscape.box[0])
+    return Chain(outcomes, x, landscape.box[0] if box is None else box)
 
 
 def _line(landscape):

@@ -179,6 +179,11 @@ class Box(Criterion):
                 f"half_width must be positive, one number or one per coordinate, got {widths} "
                 f"around {centre}"
             )
+        if any(c - r == c or c + r == c for c, r in zip(centre, widths, strict=True)):
+            raise ValueError(
+                f"half_width must be wider than the rounding of the centre, got {widths} around "
+                f"{centre}; shift the origin"
+            )
         object.__setattr__(self, "centre", centre)
         object.__setattr__(self, "half_width", widths)
 

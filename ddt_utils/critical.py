@@ -20,6 +20,7 @@ from ddt_utils import _checks, _search
 from ddt_utils.landscape import Landscape
 
 _MOST = 200_000  # critical points that are written down one by one
+_STARTS = 2**17
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +32,9 @@ class CriticalPoint:
         value: the loss there.
         hessian: shape (n, n).
 
+    Raises:
+        ValueError: a place or a Hessian of another shape, or one that is not finite.
+
     Example:
         >>> import numpy as np
         >>> point = CriticalPoint(np.zeros(2), 0.0, np.diag([2.0, -1.0]))
@@ -41,6 +45,12 @@ class CriticalPoint:
     location: np.ndarray
     value: float
     hessian: np.ndarray
+
+    def __post_init__(self):
+        """Check the arguments."""
+        n = np.size(self.location)
+        _checks.array("location", self.location, shape=(n,), remedy="one number per variable")
+        _checks.array("hessian", self.hessian, shape=(n, n), remedy="evaluate landscape.hessian")
 
     @cached_property
     def eigenvalues(self) -> np.ndarray:
@@ -74,7 +84,7 @@ def critical_points(
 
     Where the slope jumps there is no Hessian. On a line such a minimum or crest is refused; in more
     dimensions the lowest places are looked at without derivatives, and a warning tells of a minimum
-    in a kink, which is not listed.
+    in a kink, and of a kink in which the mean slope is zero; they are not listed.
 
     Args:
         landscape: the loss.
@@ -94,7 +104,10 @@ def critical_points(
         >>> [point.index for point in critical_points(catalog.quartic())]
         [0, 0, 1]
     """
-    seeds = _checks.whole("seeds", seeds, least=1, remedy="a search starts somewhere; try 1024")
+    _checks.landscape(landscape)
+    seeds = _checks.whole(
+        "seeds", seeds, least=1, most=_STARTS, remedy="a search starts somewhere; try 1024"
+    )
     if index is not None:
         index = _checks.whole("index", index, remedy="0 for minima, 1 for passes, None for all")
     blocks = [_search.search(part, seeds, index) for part in _search.parts(landscape)]

@@ -23,6 +23,7 @@ from __future__ import annotations
 import numpy as np
 
 from ddt_utils import _checks
+from ddt_utils._diffusion import check_rate
 from ddt_utils._panels import check_line
 from ddt_utils._walk import walk
 
@@ -143,7 +144,8 @@ def stationary_density(landscape, noise, x, *, step, rtol=1e-6) -> np.ndarray:
         total = np.zeros(mass.size)
         total[-1] = 1.0
         shares = splu(vstack([balance[:-1], mass[None, :]]).tocsc()).solve(total)
-        kept["density"] = (walk.density(x.ravel()) @ shares).reshape(x.shape)
+        found = (walk.density(x.ravel()) @ shares).reshape(x.shape)
+        kept["density"] = np.maximum(found, 0.0)  # rounding leaves less than nothing in a tail
         peak = kept.setdefault("peak", np.max(shares / walk.weights))
         lost = shares @ sum(walk.outside(walk.nodes))
         return kept["density"] / (peak if abs(lost) < _checks.number("rtol", rtol) else np.nan)
@@ -159,11 +161,7 @@ def _converge(landscape, noise, step, lower, upper, start, quantity, rtol):
     step, rtol = _checks.number("step", step), _checks.number("rtol", rtol)
     if not step > 0:
         raise ValueError(f"step must be positive and finite, got {step}")
-    eta = getattr(noise, "learning_rate", None)
-    if eta is not None and not np.isclose(float(eta), step):
-        raise ValueError(
-            f"the step of SGD is its learning rate, got step {step} and a noise with {eta}"
-        )
+    check_rate(noise, step)
     previous, difference = None, np.inf
     for climb, parts in _LEVELS:
         try:

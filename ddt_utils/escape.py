@@ -68,10 +68,11 @@ class EscapeTimes(Estimates):
             raise ValueError(
                 f"times must be one number per walker and at least one, got shape {times.shape}"
             )
-        if len(self.status) != len(times) or len(self.states) != len(times):
+        many = [np.shape(v)[0] if np.ndim(v) else 0 for v in (self.status, self.states)]
+        if many != [len(times)] * 2:
             raise ValueError(
                 "times, status and states must have one entry per walker, got "
-                f"{len(times)}, {len(self.status)} and {len(self.states)}"
+                f"{len(times)}, {many[0]} and {many[1]}"
             )
         odd = {name: np.shape(v) for name, v in self.carried.items() if np.shape(v) != times.shape}
         if odd:
@@ -220,7 +221,8 @@ def linear_fit(x, y, stderr) -> Fit:
         The line.
 
     Raises:
-        ValueError: fewer than two different x, NaN, or an error that is not positive.
+        ValueError: fewer than two different x, NaN, an error that is not positive, or numbers that
+            leave no finite line.
 
     Example:
         >>> line = linear_fit([0, 1, 2], [1.0, 3.1, 4.9], [0.1, 0.1, 0.1])
@@ -240,17 +242,34 @@ def linear_fit(x, y, stderr) -> Fit:
         raise ValueError(
             f"standard errors must be positive and finite, got {stderr}; they weigh the points"
         )
-    weight = stderr**-2.0
-    centre = np.sum(weight * x) / np.sum(weight)
-    spread = np.sum(weight * (x - centre) ** 2)
-    slope = np.sum(weight * (x - centre) * y) / spread
-    intercept = np.sum(weight * y) / np.sum(weight) - slope * centre
+    scale = np.max(np.abs(x)), np.min(stderr)
+    if not all(1e-100 < s < 1e100 for s in scale):  # squares would leave the range of floats
+        a, b = (2.0 ** np.floor(np.log2(s)) for s in scale)
+        with np.errstate(over="ignore"):
+            line = linear_fit(x / a, y / b, stderr / b)
+        units = {"slope": b / a, "slope_stderr": b / a, "intercept": b, "intercept_stderr": b}
+        found = {name: float(getattr(line, name) * unit) for name, unit in units.items()}
+        for name, value in found.items():
+            _checks.number(name, value, remedy="take other units of x and y")
+        return replace(line, **found)
+    with np.errstate(all="ignore"):  # what is not finite is refused
+        weight = stderr**-2.0
+        centre = np.sum(weight * x) / np.sum(weight)
+        spread = np.sum(weight * (x - centre) ** 2)
+        slope = np.sum(weight * (x - centre) * y) / spread
+        intercept = np.sum(weight * y) / np.sum(weight) - slope * centre
+        chi_square = np.sum(((y - intercept - slope * x) / stderr) ** 2)
+    if not (spread > 0 and np.isfinite([spread, slope, intercept, chi_square]).all()):
+        raise ValueError(
+            "a line needs errors and places that floats can weigh against each other, got x = "
+            f"{x} with errors {stderr}; leave out the points that do not count"
+        )
     return Fit(
         slope=float(slope),
         slope_stderr=float(spread**-0.5),
         intercept=float(intercept),
         intercept_stderr=float(np.sqrt(1 / np.sum(weight) + centre**2 / spread)),
-        chi_square=float(np.sum(((y - intercept - slope * x) / stderr) ** 2)),
+        chi_square=float(chi_square),
         degrees=len(x) - 2,
     )
 
@@ -267,7 +286,8 @@ def agreement(measured: float, stderr: float, predicted: float) -> float:
         The distance in standard errors.
 
     Raises:
-        ValueError: no number, or a standard error that is not positive.
+        ValueError: no number, a standard error that is not positive, or a distance that is no
+            float.
 
     Example:
         >>> round(agreement(measured=41.0, stderr=0.2, predicted=40.5), 2)
@@ -276,4 +296,6 @@ def agreement(measured: float, stderr: float, predicted: float) -> float:
     remedy = "without a standard error nothing is compared"
     error = _checks.number("stderr", stderr, above=0, remedy=remedy)
     found = _checks.number("measured", measured) - _checks.number("predicted", predicted)
-    return float(found / error)
+    with np.errstate(over="ignore"):
+        distance = float(np.float64(found) / error)
+    return _checks.number("the distance in standard errors", distance, remedy="take other units")

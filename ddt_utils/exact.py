@@ -276,7 +276,8 @@ def potential_difference(landscape, noise, *, start, end, rtol=1e-10) -> float:
 
     rtol = _checks.number("rtol", rtol)
     found = float(converge(problem, rise, low, high, (), rtol, relative=True))
-    return round(found if start < end else -found, 13)
+    found = found if start < end else -found
+    return round(found, 13) if abs(found) > 1e-6 else found
 
 
 def _ends(start, lower, upper):

@@ -195,6 +195,7 @@ def decay_rates(landscape, noise, *, count: int = 2, cells=None, **options) -> D
         >>> round(float(rates.values[1]), 6)
         0.056818
     """
+    _checks.landscape(landscape)
     cells = _CELLS.get(landscape.dimension, 1) if cells is None else cells
     cells = _checks.array("cells", cells)
     grids = [

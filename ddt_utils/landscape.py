@@ -91,7 +91,7 @@ class Landscape:
                 "substitute numbers for parameters with expression.subs"
             )
         object.__setattr__(self, "box", _checked_box(self.box, self.dimension))
-        _require_room(self.variables, self.box)
+        _sound.require_room(self.variables, self.box)
         _sound.breaks(self.expression, self.variables, self.box, self.name)
 
     @property
@@ -324,18 +324,6 @@ def _checked_box(box, dimension):
             f"{dimension} variables, got {box!r}; in one dimension write ((low, high),)"
         )
     return pairs
-
-
-def _require_room(variables, box):
-    """Refuse a symbol that promises SymPy more than the box keeps: it would simplify with that."""
-    for variable, (low, high) in zip(variables, box, strict=True):
-        beyond = (variable.is_nonnegative and low < 0) or (variable.is_nonpositive and high > 0)
-        if beyond or variable.is_rational is not None or variable.is_integer is not None:
-            raise ValueError(
-                f"variables must be free to be anywhere in their box, got {variable} from {low:g} "
-                f"to {high:g} with the assumptions {variable._assumptions_orig}, by which SymPy "
-                'simplifies formulas; write sympy.Symbol("x", real=True)'
-            )
 
 
 @lru_cache(maxsize=512)

@@ -54,8 +54,8 @@ def extrapolate(sizes, values, *, powers, stderr=None) -> Limit:
         The value at size zero, with its error.
 
     Raises:
-        ValueError: sizes that are not positive and different, values of another length, or too few
-            powers.
+        ValueError: sizes that are not positive and different or too far apart for their powers,
+            values of another length, too few powers, or a negative standard error.
 
     Example:
         The perimeter of a hexagon and of a dodecagon in a circle of diameter one give π.
@@ -86,7 +86,13 @@ def extrapolate(sizes, values, *, powers, stderr=None) -> Limit:
         h = sizes[chosen] / sizes[chosen].max()
         columns = [np.ones_like(h), *(h**p for p in powers[: len(h) - 1])]
         weights = np.zeros(n)
-        weights[chosen] = np.linalg.solve(np.array(columns), np.eye(len(h))[0])
+        try:
+            weights[chosen] = np.linalg.solve(np.array(columns), np.eye(len(h))[0])
+        except np.linalg.LinAlgError:
+            raise ValueError(
+                f"sizes must be told apart by the powers of the errors, got {sizes.tolist()} and "
+                f"{powers.tolist()}; halve the size from one value to the next"
+            ) from None
         return weights
 
     weights = at_zero(np.arange(n))
@@ -99,6 +105,8 @@ def extrapolate(sizes, values, *, powers, stderr=None) -> Limit:
     spent = np.zeros_like(found)
     if stderr is not None:
         spent = _checks.array("stderr", stderr, shape=values.shape)[order]
+        if not np.all(spent >= 0):
+            raise ValueError(f"stderr must not be negative, got {stderr!r:.80}; zero is none")
         spent = np.sqrt(_mean(weights**2, spent**2))
     if values.ndim == 1:
         return Limit(float(found), float(error), float(spent))

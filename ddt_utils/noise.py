@@ -14,7 +14,7 @@ import numpy as np
 import sympy as sp
 
 from ddt_utils import _checks
-from ddt_utils._diffusion import Noise, expression, require_symbols, symmetric
+from ddt_utils._diffusion import Noise, expression, keep, require_symbols, symmetric
 from ddt_utils.landscape import Landscape
 
 _SCALE = "D = learning_rate / 2 times the covariance of a minibatch gradient"
@@ -63,7 +63,7 @@ class WhiteNoise(Noise):
 
     def __post_init__(self):
         """Check the arguments."""
-        _keep(self, "diffusion_constant", above=0, remedy=_SCALE)
+        keep(self, "diffusion_constant", above=0, remedy=_SCALE)
 
     def diffusion_matrix(self, landscape: Landscape) -> sp.ImmutableMatrix:
         """D times the identity of shape (n, n)."""
@@ -221,7 +221,7 @@ class MinibatchNoise(Noise):
         losses = self.losses if isinstance(self.losses, (tuple, list)) else (self.losses,)
         losses = tuple(expression("a sample loss", loss) for loss in losses)
         object.__setattr__(self, "losses", losses)
-        _keep(self, "learning_rate", above=0, remedy=_SCALE)
+        keep(self, "learning_rate", above=0, remedy=_SCALE)
         if len(losses) < 2:
             raise ValueError(f"minibatches need at least two sample losses, got {losses}")
         _checks.choice("replacement", self.replacement, (True, False))
@@ -311,9 +311,9 @@ class HessianNoise(Noise):
 
     def __post_init__(self):
         """Check the arguments."""
-        _keep(self, "learning_rate", above=0, remedy=_SCALE)
-        _keep(self, "batch_size", above=0, remedy=_SCALE)
-        _keep(self, "floor", least=0, remedy="it is a curvature")
+        keep(self, "learning_rate", above=0, remedy=_SCALE)
+        keep(self, "batch_size", above=0, remedy=_SCALE)
+        keep(self, "floor", least=0, remedy="it is a curvature")
 
     @property
     def temperature(self) -> sp.Expr:
@@ -353,11 +353,6 @@ class HessianNoise(Noise):
             return sp.Piecewise(*((self._floored(e), c) for e, c in curvature.args))
         size = sp.Abs(curvature)
         return sp.Max(size, sp.sympify(self.floor)) if self.floor else size
-
-
-def _keep(noise, name, **bounds):
-    """Check a number of a noise, and hold it as formulas take it."""
-    object.__setattr__(noise, name, _checks.kept(name, getattr(noise, name), **bounds))
 
 
 def _matrix(name, given):

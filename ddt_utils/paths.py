@@ -69,6 +69,7 @@ def connected_minima(
         >>> sorted(float(point.location[0].round(6)) for point in ends)
         [-1.0, 1.0]
     """
+    _checks.landscape(landscape)
     (below, _), (above, _) = _both_descents(landscape, saddle)
     return below, above
 
@@ -110,6 +111,7 @@ def minimum_energy_path(
         >>> round(float(path.arc[-1]), 2)
         2.0
     """
+    _checks.landscape(landscape)
     for name, point in (("start", start), ("end", end)):
         if getattr(point, "index", None) != 0:
             raise ValueError(f"{name} must be a minimum, got {point!r}; see critical.minima")
@@ -158,7 +160,7 @@ def _descend(landscape, point):
         return min(inside.min(), 1 - inside.max())
 
     room.terminal = True
-    for _ in range(400):
+    for piece in range(800):
         eigenvalues = np.linalg.eigvalsh(landscape.hessian(*point))
         if eigenvalues[0] > 0:
             here = unit.inwards(point)
@@ -166,8 +168,10 @@ def _descend(landscape, point):
             if settled[0] and np.linalg.norm(found[0] - here) < 1e-3:
                 place = unit.outwards(found[0])
                 return _point(landscape, place), np.concatenate([*curve, place[None]])
-        duration = min(3 / abs(eigenvalues[0]), 100 / np.abs(eigenvalues).max())
-        piece = solve_ivp(
+        duration = 3 / abs(eigenvalues[0])
+        if piece < 400:  # where one side is far steeper than the way, longer pieces follow
+            duration = min(duration, 100 / np.abs(eigenvalues).max())
+        way = solve_ivp(
             lambda t, y: -landscape.gradient(*y),
             (0, duration),
             point,
@@ -177,8 +181,8 @@ def _descend(landscape, point):
             atol=1e-10 * _width(landscape),
             events=room,
         ).y.T
-        curve.append(piece[1:])
-        point = piece[-1]
+        curve.append(way[1:])
+        point = way[-1]
         if room(0, point) < 1e-9:
             break
     raise ValueError(

@@ -72,6 +72,9 @@ def each(seed: int, purpose: str, indices, block: int = 0) -> Iterator[np.random
     Yields:
         One generator, at the beginning of each stream in turn; the next turn moves it.
 
+    Raises:
+        ValueError: as for :func:`stream`; indices that are no such numbers.
+
     Example:
         >>> from ddt_utils import streams
         >>> [int(g.integers(100)) for g in streams.each(7, "split", [0, 1])]
@@ -83,7 +86,7 @@ def each(seed: int, purpose: str, indices, block: int = 0) -> Iterator[np.random
     bits = generator.bit_generator
     state = bits.state
     key = state["state"]["key"] = state["state"]["key"].copy()
-    for index in indices:
+    for index in _words_of(indices):
         key[1] = index
         bits.state = state
         yield generator
@@ -103,6 +106,9 @@ class Streams:
         block: as for :func:`stream`.
         device: of torch.
 
+    Raises:
+        ValueError: as for :func:`stream`; indices that are no such numbers.
+
     Example:
         >>> from ddt_utils import streams
         >>> streams.Streams(7, "split", [0, 1]).integers(0, 100, (3,)).tolist()
@@ -114,7 +120,7 @@ class Streams:
         import torch
 
         purpose = _checks.choice("purpose", purpose, tuple(PURPOSES))
-        index = np.asarray(indices, dtype=np.uint64).view(np.int64)
+        index = _words_of(indices).view(np.int64)
         self._keys = torch.as_tensor(index, device=device)
         self._seed = _philox.signed(_checks.seed(seed))
         self._counter = (0, _checks.whole("block", block, most=2**64 - 1), PURPOSES[purpose])
@@ -181,6 +187,21 @@ class Streams:
             parts.append(found)
             at += used
         return torch.cat(parts)
+
+
+def _words_of(indices):
+    """Numbers of streams as 64-bit words, refused if one is none: it would be another stream."""
+    found = np.asarray(indices.cpu() if hasattr(indices, "cpu") else indices)
+    if found.ndim == 1 and found.dtype.kind == "u":
+        return found.astype(np.uint64)
+    if found.ndim == 1 and found.dtype.kind == "i" and not (found < 0).any():
+        return found.astype(np.uint64)
+    if np.ndim(indices) != 1:
+        raise ValueError(
+            f"indices must be a list of whole numbers, got {indices!r:.80}; write [0] for one"
+        )
+    whole = [_checks.whole("an index", index, most=2**64 - 1) for index in indices]
+    return np.array(whole, dtype=np.uint64)
 
 
 def samples(seed: int) -> np.random.Generator:

@@ -228,6 +228,11 @@ def _between(operator, source, target, a, b):
     unknown = np.nan if operator.log_weight is None else 1 - forward
     backward = np.where(a.ravel(), 1.0, np.where(b.ravel(), 0.0, unknown))
     np.divide(last, weight, out=backward, where=(weight > 0) & ~(a | b).ravel())
+    if not forward[flow[:, at_a].nonzero()[0]].max(initial=0.0) > 0:
+        raise ArithmeticError(
+            "transitions must be frequent enough for floats, but their rate is below 1e-308; raise "
+            "the noise, or compare exponents with exact.potential_difference"
+        )
     flows = flow.tocoo()
     apart = flows.row != flows.col
     i, j = flows.row[apart], flows.col[apart]

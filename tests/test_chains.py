@@ -186,3 +186,24 @@ def test_a_kick_too_small_for_the_box_is_refused():
     tiny = Chain([Outcome(1, x / 2, 1e-5)], x, box=(-1, 1))
     with pytest.raises(ArithmeticError, match="two refinements must agree"):
         tiny.mean_steps(start=0, upper=3e-5)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Chain("ab", x, (-4, 3)), "outcomes must be a list of Outcome"),
+        (lambda: Chain([Outcome(1, x / 2, 0.3)], x, None), "box must be"),
+        (lambda: Chain([Outcome(1, x / 2, 0.3)], x, ((-4, 3),)), r"box must be an array of shape"),
+        (lambda: chains.of(catalog.quartic(), 0.1, step=0.2), "noise must be a model"),
+        (lambda: chains.of(catalog.quartic(), noise.WhiteNoise(0.1), step=0.2, box=()), "box must"),
+    ],
+)
+def test_what_makes_no_chain_is_refused(make, said):
+    with pytest.raises(ValueError, match=said):
+        make()
+
+
+def test_one_outcome_an_array_for_a_box_and_no_places_are_taken():
+    chain = Chain(Outcome(np.array(1.0), x / 2, np.array(0.3)), x, np.array([-4, 3]))
+    assert chain.box == (-4.0, 3.0)
+    assert chain.resting_density([]).shape == (0,)

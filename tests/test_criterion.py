@@ -124,3 +124,8 @@ def test_a_quench_that_runs_out_of_iterations_counts_where_it_is():
         for radius, outside in ((1.99 * left, [True, False]), (2.01 * left, [False, False])):
             rule = Quench(0, radius, 0.1, iterations=iterations)
             assert rule.outside(start, lambda t: 1.5 * t[:, 0] ** 2).tolist() == outside
+
+
+def test_a_box_narrower_than_rounding_is_refused():
+    with pytest.raises(ValueError, match="wider than the rounding of the centre"):
+        Box((3.0, 1e17), (0.5, 2.0))

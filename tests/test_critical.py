@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ddt_utils import catalog
-from ddt_utils.critical import critical_points, escape_direction, minima, saddles
+from ddt_utils.critical import CriticalPoint, critical_points, escape_direction, minima, saddles
 from ddt_utils.landscape import Landscape
 
 x, y, z = sp.symbols("x y z", real=True)
@@ -258,7 +258,7 @@ def test_a_search_of_which_no_start_is_left_says_so():
 @pytest.mark.parametrize(
     "options, said",
     [
-        (dict(seeds=0), "seeds must be a whole number, 1 or more, got 0"),
+        (dict(seeds=0), "seeds must be a whole number, 1 or more, 131072 at most, got 0"),
         (dict(seeds="9"), "seeds must be"),
         (dict(seeds=2.5), "seeds must be"),
         (dict(index="1"), "index must be .* got '1'"),
@@ -282,3 +282,52 @@ def test_flat_points_are_refused():
         with pytest.raises(ValueError, match="finite Hessian without zero eigenvalue"):
             critical_points(well)
     assert critical_points(Landscape(x, (x,), name="slope", box=((-1, 1),))) == []
+
+
+@pytest.mark.parametrize("far", [1e3, 1e6, 1234567.1, -1e9])
+def test_a_well_far_from_the_origin_is_found(far):
+    well = Landscape(
+        (x - far) ** 4 / 4 - (x - far) ** 2 / 2, (x,), name="far", box=((far - 2, far + 3),)
+    )
+    found = critical_points(well)
+    assert [p.index for p in found] == [0, 0, 1]
+    np.testing.assert_allclose([p.location[0] - far for p in found], (-1, 1, 0), atol=1e-6)
+
+
+def test_in_a_kink_of_the_plane_the_mean_slope_makes_no_critical_point():
+    tent = Landscape(
+        (sp.Abs(x) - 1) ** 2 + (y - x) ** 2, (x, y), name="tent", box=((-2, 2), (-3, 3))
+    )
+    with pytest.warns(UserWarning, match=r"tent has a kink near \[.*not listed"):
+        found = critical_points(tent)
+    places = [p.location.round(9).tolist() for p in found]
+    assert (places, [p.index for p in found]) == ([[-1, -1], [1, 1]], [0, 0])
+
+
+def test_where_a_formula_changes_smoothly_a_critical_point_stays():
+    bowl = Landscape(
+        sp.Piecewise((x**2, x < 0), (3 * x**2 * (1 + x), True)) / 2 + (y - x) ** 2,
+        (x, y), name="bowl", box=((-1, 2), (-1, 1)),
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = critical_points(bowl, index=0)
+    np.testing.assert_allclose([p.location for p in found], [[0, 0]], atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("hessian", "said"),
+    [
+        ([[np.nan]], "hessian must be finite"),
+        ([2.0], r"hessian must be an array of shape \(1, 1\)"),
+    ],
+)
+def test_a_hessian_that_is_none_makes_no_minimum(hessian, said):
+    with pytest.raises(ValueError, match=said):
+        CriticalPoint(np.zeros(1), 0.0, np.array(hessian))
+
+
+@pytest.mark.parametrize("what", [None, sp.Symbol("x"), 3])
+def test_what_is_no_landscape_is_refused(what):
+    with pytest.raises(ValueError, match="landscape must be a Landscape, got"):
+        minima(what)

@@ -8,7 +8,7 @@ import pytest
 import sympy as sp
 from scipy import stats
 
-from ddt_utils import _walk, catalog, discrete, exact, simulate
+from ddt_utils import _walk, catalog, chains, discrete, exact, simulate
 from ddt_utils.landscape import Landscape
 from ddt_utils.noise import HessianNoise, StateDependentNoise, WhiteNoise
 
@@ -262,3 +262,25 @@ def test_odd_arguments(change, error, message):
     options = dict(noise=WhiteNoise(0.1), step=0.1, start=-1, upper=1) | change
     with pytest.raises(error, match=message):
         discrete.mean_first_passage_time(catalog.quartic(), options.pop("noise"), **options)
+
+
+def test_no_density_is_less_than_nothing():
+    # e^-20 of the peak: the error of the solution, 1e-8 of it, has either sign
+    found = discrete.stationary_density(
+        catalog.tilted_quartic(0.1), WhiteNoise(0.01), np.linspace(0.6, 1.3, 29), step=0.1
+    )
+    assert np.all(found >= 0) and np.all(found < 1e-6)
+
+
+@pytest.mark.parametrize("ask", ["discrete", "chains", "simulate"])
+@pytest.mark.parametrize("rate", [0.2, 3e-9])
+def test_a_step_of_another_learning_rate_is_refused_however_short(ask, rate):
+    well, noise = catalog.quartic(), HessianNoise(learning_rate=rate, batch_size=3, floor=0.1)
+    step = rate / 2
+    with pytest.raises(ValueError, match="step of SGD is its learning rate"):
+        if ask == "discrete":
+            discrete.mean_first_passage_time(well, noise, step=step, start=-1, upper=0)
+        elif ask == "chains":
+            chains.of(well, noise, step=step)
+        else:
+            simulate.Problem(well, noise, start=-1, exit=x > 0, step=step, rule=simulate.sgd)

@@ -450,3 +450,42 @@ def test_an_interval_is_of_ninety_five_percent_unless_told_otherwise():
     line = linear_fit([0, 1, 3], [1.0, 3.1, 7.4], [0.1, 0.3, 0.2])
     low, high = line.slope_interval()
     assert (high - low) / 2 == pytest.approx(stats.norm.ppf(0.975) * line.slope_stderr)
+
+
+@pytest.mark.parametrize("a", [1e-200, 1e200, 3.0])
+@pytest.mark.parametrize("b", [1e-90, 1e90, 7.0])
+def test_a_line_has_no_preferred_units(a, b):
+    x, y, stderr = np.array([0.0, 1, 3]), np.array([1, 3.5, 4]), np.array([0.1, 0.2, 0.3])
+    plain, line = linear_fit(x, y, stderr), linear_fit(a * x, b * y, b * stderr)
+    assert line.slope / b * a == pytest.approx(plain.slope, rel=1e-12)
+    assert line.slope_stderr / b * a == pytest.approx(plain.slope_stderr, rel=1e-12)
+    assert line.intercept / b == pytest.approx(plain.intercept, rel=1e-12)
+    assert line.chi_square == pytest.approx(plain.chi_square, rel=1e-10)
+
+
+def test_a_line_that_no_float_describes_is_refused():
+    for x, y, stderr in (
+        ([0, 1e-300], [0, 1e300], 3),
+        ([0, 2, 3], [0, 1, 2], [1e-200, 3, 1e200]),
+    ):
+        with pytest.raises(ValueError):
+            linear_fit(x, y, stderr)
+    with pytest.raises(ValueError, match="distance in standard errors must be a finite"):
+        agreement(3.0, 1e-320, 5.0)
+
+
+def _times(times):
+    many = len(times)
+    return EscapeTimes(times, np.full(many, 1), np.zeros((many, 1)), 0.1, "none")
+
+
+def test_a_rate_needs_time_and_survival_a_number():
+    with pytest.raises(ValueError, match="a rate needs a mean time above zero"):
+        _ = _times([0.0, 0.0]).rate
+    far, plain = _times(np.array([3e100, 5e100, 4e100])), _times([3.0, 5, 4])
+    assert far.rate * 1e100 == pytest.approx(plain.rate, rel=1e-12)
+    assert far.rate_stderr * 1e100 == pytest.approx(plain.rate_stderr, rel=1e-12)
+    with pytest.raises(ValueError, match="times must be numbers, got"):
+        _times([3.0, 5]).survival([4, np.nan])
+    with pytest.raises(ValueError, match="one entry per walker, got 2, 0 and 1"):
+        EscapeTimes([3.0, 5], None, [[0.0]], 0.1, "none")

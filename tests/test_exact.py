@@ -541,3 +541,18 @@ def test_bounds_of_a_formula_hold_and_narrow_down(formula):
     assert np.all(most >= values.max(axis=1) - slack)
     narrow = high - low < 1e-4
     assert np.median((most - least)[narrow] / (high - low)[narrow]) < 60
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e-9, 1e-20])
+def test_a_small_exponent_is_not_rounded_away(scale):
+    push = StateDependentNoise((1 + x**2) / scale)
+    # ∫ (x³ − x)/(1 + x²) dx = x²/2 − ln(1 + x²)
+    found = exact.potential_difference(catalog.quartic(), push, start=-1, end=0)
+    assert found == pytest.approx(scale * (np.log(2) - 0.5), rel=1e-9)
+
+
+@pytest.mark.parametrize("loss", [x**40, sp.exp(5 * x) + sp.exp(-5 * x)])
+def test_a_wall_too_steep_for_panels_is_not_said_to_let_walkers_go(loss):
+    steep = Landscape(loss, (x,), name="trough", box=((-1.9, 1.9),))
+    with pytest.raises(ArithmeticError, match="too steep to integrate .* does not reach so far up"):
+        mean_first_passage_time(steep, WhiteNoise(0.1), start=0, upper=0.4)

@@ -654,3 +654,30 @@ def test_valleys_that_rounding_would_fill_are_refused():
     grid = fokker_planck(plane, noise, cells=(40, 20))
     with pytest.raises(ArithmeticError, match="rounding leaks"):
         grid.stationary()
+
+
+def test_a_rate_and_a_moment_beyond_floats_are_no_zero_and_no_nan():
+    with pytest.raises(ArithmeticError, match="one of the lowest 3 is below 1e-308"):
+        decay_rates(WELL, WhiteNoise(0.25 / 800), count=3)
+    deep = decay_rates(WELL, WhiteNoise(0.25 / 300)).values[1]
+    kramers = np.sqrt(2) / np.pi * np.exp(-300.0)
+    assert deep == pytest.approx(kramers * (1 - 1.5 * 0.25 / 300), rel=1e-4)
+    grid = fokker_planck(WELL, WhiteNoise(0.125), cells=100, exit=x >= 1.5)
+    with pytest.raises(ArithmeticError, match="one of the first 300 exceeds 1e308"):
+        grid.first_passage_moments(300)
+
+
+def test_an_average_is_over_a_density_of_the_grid():
+    grid = fokker_planck(WELL, WhiteNoise(0.125), cells=40)
+    rest = grid.stationary()
+    squares = [float(place) ** 2 for place in grid.axes[0]]
+    assert grid.average(squares, rest.tolist()) == grid.average(grid.axes[0] ** 2, rest)
+    for values, density in ((np.nan, rest), (3, 0.25), (3, rest[:-1])):
+        with pytest.raises(ValueError, match="must"):
+            grid.average(values, density)
+
+
+@pytest.mark.parametrize("what", [None, 3, x**2])
+def test_decay_rates_are_those_of_a_landscape(what):
+    with pytest.raises(ValueError, match="landscape must be a Landscape, got"):
+        decay_rates(what, WhiteNoise(0.1))

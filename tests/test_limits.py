@@ -69,3 +69,10 @@ def test_refusals(change, words):
     options = dict(sizes=[0.2, 0.1], values=[1.0, 2.0], powers=(2,)) | change
     with pytest.raises(ValueError, match=words):
         extrapolate(options.pop("sizes"), options.pop("values"), **options)
+
+
+def test_what_the_powers_cannot_tell_apart_and_errors_below_zero_are_refused():
+    with pytest.raises(ValueError, match="sizes must be told apart by the powers"):
+        extrapolate([1e200, 3, 1e-200], [5, 3, 2], powers=(1, 2))
+    with pytest.raises(ValueError, match="stderr must not be negative"):
+        extrapolate([3, 1], [5, 4], powers=(1,), stderr=[0.2, -0.1])

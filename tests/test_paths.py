@@ -96,3 +96,13 @@ def test_what_cannot_be_answered_is_refused():
     cliff = Landscape(x**3 - x + y**2, (x, y), name="cliff", box=((-1.5, 1.5), (-1, 1)))
     with pytest.raises(ValueError, match="a descent must end at a minimum in the box"):
         connected_minima(cliff, saddles(cliff)[0])
+
+
+@pytest.mark.parametrize("stiff", [1e4, 1e6])
+def test_a_valley_with_steep_sides_is_followed_to_its_end(stiff):
+    gorge = Landscape(
+        x**4 / 4 - x**2 / 2 + stiff * y**2, (x, y), name="gorge", box=((-2, 2), (-3, 2))
+    )
+    [saddle] = saddles(gorge)
+    ends = connected_minima(gorge, saddle)
+    np.testing.assert_allclose([e.location for e in ends], [[-1, 0], [1, 0]], atol=1e-6)

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 
 from ddt_utils import data, networks, spectrum, streams
 from ddt_utils.replicas import GaussianSGD, Replicas
@@ -87,3 +88,21 @@ def test_every_seed_is_checked_by_the_same_law(draw, seed):
 def test_errors(words, message):
     with pytest.raises(ValueError, match=message):
         streams.stream(*words)
+
+
+@pytest.mark.parametrize("wrong", [[1.5], [True], ["1"], [None], [-1], [2**64], [0, 2.5], 3])
+def test_an_index_that_is_none_is_no_other_stream(wrong):
+    for ask in (streams.each, streams.Streams):
+        with pytest.raises(ValueError, match="ind(ex|ices) must be a"):
+            list(ask(7, "split", wrong)) if ask is streams.each else ask(7, "split", wrong)
+        with pytest.raises(ValueError, match="an index must be a whole number"):
+            arrays = np.array([0.7]) if ask is streams.each else np.array([-3])
+            list(ask(7, "split", arrays)) if ask is streams.each else ask(7, "split", arrays)
+
+
+def test_indices_may_be_any_whole_numbers():
+    wanted = streams.Streams(7, "split", [0, 1, 2**64 - 1]).random((3,))
+    for given in ([0.0, np.int8(1), 2**64 - 1], np.array([0, 1, 2**64 - 1], np.uint64)):
+        assert torch.equal(streams.Streams(7, "split", given).random((3,)), wanted)
+    few = streams.Streams(7, "split", torch.arange(2)).random((3,))
+    assert torch.equal(few, wanted[:2])

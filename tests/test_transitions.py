@@ -278,3 +278,9 @@ def test_an_operator_must_be_closed():
     closed = fokker_planck(WELL, WhiteNoise(0.1), cells=40)
     with pytest.raises(ValueError, match="shape of the grid"):
         probability_current(closed, np.ones(7))
+
+
+def test_transitions_too_rare_for_floats_have_no_rate_zero():
+    grid = fokker_planck(WELL, WhiteNoise(0.25 / 800), cells=200)
+    with pytest.raises(ArithmeticError, match="their rate is below 1e-308"):
+        transition_paths(grid, source=x <= -1, target=x >= 1)

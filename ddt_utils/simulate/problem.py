@@ -10,6 +10,7 @@ import numpy as np
 import sympy as sp
 
 from ddt_utils import _checks
+from ddt_utils._diffusion import check_rate
 from ddt_utils.landscape import Landscape
 from ddt_utils.noise import Noise
 from ddt_utils.simulate import _reach, precision, program
@@ -105,11 +106,8 @@ class Problem:
             _checks.number(
                 "max_time", self.max_time, above=0, below=2**61 * self.step, remedy=remedy
             )
-        eta = getattr(self.noise, "learning_rate", None)
-        if self._step.physical and eta is not None and not np.isclose(float(eta), self.step):
-            raise ValueError(
-                f"the step of SGD is its learning rate, got step {self.step} and a noise with {eta}"
-            )
+        if self._step.physical:
+            check_rate(self.noise, self.step)
         if self.barrier_shift is None:
             shift = not self._step.physical and self._movable
             object.__setattr__(self, "barrier_shift", shift)
