@@ -257,10 +257,8 @@ def derivative(tensor) -> np.ndarray:
     """
     found = tensor.detach().cpu().numpy()
     if not np.isfinite(found).all():
-        raise ValueError(
-            "derivatives must be finite, got NaN or infinity at a finite theta; does the loss "
-            "overflow there?"
-        )
+        got = "got NaN or infinity at a finite theta; does the loss overflow there?"
+        raise ValueError(f"derivatives must be finite, {got}")
     return found
 
 
