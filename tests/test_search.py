@@ -1,5 +1,6 @@
 """The search page: sections from document trees, ranked by the script that the page runs."""
 
+import gzip
 import json
 import sys
 from pathlib import Path
@@ -33,18 +34,22 @@ def asked(racer, query):
     return json.loads(found)
 
 
-SMALL = {
-    "pages": [["book/a/one", "Saddles"], ["book/a/two", "Noise"], ["book/api/x", "x"]],
-    "defined": {"Flat minima": "book/a/two"},
-    "sections": [
-        [0, "", "Saddles", "Where two valleys meet.", [], "chapter"],
-        [0, "rates", "Rates", "A saddle is crossed at a rate.", [], "chapter"],
-        [1, "", "Noise", "Of minima, one is flat. Rates do not matter.", [], "chapter"],
-        [1, "far", "Far away", "A *pass* of Müller's: the minimum, flat.", ["pass"], "chapter"],
-        [1, "pass", "Once more", "A pass that is passed in passing. Pass.", [], "chapter"],
-        [2, "x.saddle", "x.saddle", "Saddle saddle saddle.", [], "name"],
+FOUND = {
+    "book/a/one": [
+        ["", "Saddles", "Where two valleys meet.", [], "chapter"],
+        ["rates", "Rates", "A saddle is crossed at a rate.", [], "chapter"],
     ],
+    "book/a/two": [
+        ["", "Noise", "Of minima, one is flat. Rates do not matter.", [], "chapter"],
+        ["far", "Far away", "A *pass* of Müller's: the minimum, flat.", ["pass"], "chapter"],
+        ["pass", "Once more", "A pass that is passed in passing. Pass.", [], "chapter"],
+    ],
+    "book/api/x": [["x.saddle", "x.saddle", "Saddle saddle saddle.", [], "name"]],
 }
+SMALL, TEXTS = searching.index(
+    FOUND, {"book/a/one": "Saddles", "book/a/two": "Noise", "book/api/x": "x"}
+)
+SMALL["defined"] = {"Flat minima": "book/a/two"}
 
 
 @pytest.mark.parametrize(
@@ -59,6 +64,27 @@ SMALL = {
 )
 def test_a_query_finds_its_section_first(query, first):
     assert asked(engine(f"var BOOK = {json.dumps(SMALL)};"), query)[0][2] == first
+
+
+def test_a_line_of_the_index_says_where_a_word_stands_and_how_often():
+    lines = dict(line.split(" ", 1) for line in SMALL["words"].split("\n"))
+    assert lines["saddle"] == "2 4.3"  # in the second section once, in the sixth three times
+    assert lines["pass"] == "4 1.2" and lines["muller"] == "4"
+    assert TEXTS[3] == "A *pass* of Müller's: the minimum, flat."
+    many = searching.postings(["noise and 12"] * 3 + ["a flat noise"] * 9)
+    assert "noise" not in many and "12" not in many  # everywhere, and no word
+    assert "\nand 1 1 1" in "\n" + many
+
+
+def test_words_are_the_same_where_they_are_counted_and_where_they_are_asked_for():
+    text = "Müller’s criteria, minima: valleys; theories ties bus gas passes D₂ η/B θ-ss 2.5"
+    if BUILT.is_file():
+        folder = BUILT.parent / "search"
+        text += " ".join(p.read_text(encoding="utf-8") for p in sorted(folder.glob("*7.js")))
+    racer = engine("var BOOK = {};")
+    assert searching.words(text) == json.loads(
+        racer.eval(f"JSON.stringify(BookSearch.words({json.dumps(text)}))")
+    )
 
 
 def test_nothing_is_found_for_nothing_and_for_what_is_not_there():
@@ -98,6 +124,7 @@ def test_every_page_that_defines_a_word_exists():
 @pytest.mark.skipif(not BUILT.is_file(), reason="the book is not built")
 def test_the_book_s_words_land_where_they_are_defined():
     text = BUILT.read_text(encoding="utf-8")
+    assert len(gzip.compress(text.encode())) < 110_000  # with its page below 300 kB
     racer = engine(text)
     for word, page in DEFINED.items():
         assert asked(racer, word)[0][0] == f"book/{page}", word

@@ -1,14 +1,19 @@
-"""The index of the search page: the book's sections, defined words and names, with their text.
+"""The index of the search page: the book's sections, defined words and names, and where they stand.
 
 Sphinx's own search knows pages; a page of this book has twenty screens. So the sections are taken
 from the document trees as they are written, and ``search.js`` ranks them in the browser, also from
-a file. What stands in code, printed output and formulas is left out.
+a file. What stands in code, printed output and formulas is left out. The index holds how often a
+section has which word, a third of the weight of the text; the text of a section is a file of its
+own, and fetched for its excerpt when it is looked at.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
+import unicodedata
+from collections import Counter
 from pathlib import Path
 
 import yaml
@@ -19,6 +24,8 @@ DEFINED = Path(__file__).resolve().parents[1] / "search.yml"
 _UNREAD = (nodes.literal_block, nodes.doctest_block, nodes.field_list, nodes.raw, nodes.comment)
 _APPARATUS = re.compile(r"^(Exercises?|References|Summary|Solutions?)\b")
 _LISTS = re.compile(r"book/(ledger|runtimes|bibliography|cheat-sheet)$")
+_EVERYWHERE = 0.3  # a word in more of the sections than that tells none from another
+_STEMS = {"minima": "minimum", "maxima": "maximum", "criteria": "criterion", "matrices": "matrix"}
 _SCRIPTS = re.compile(
     r"<script[^>]*(?:searchtools|searchindex|language_data)[^>]*>\s*</script>\s*", re.S
 )
@@ -105,15 +112,60 @@ def collect(app, doctree, docname):
         app.ddt_sections[docname] = sections(doctree, docname)
 
 
-def index(found: dict[str, list], titles: dict[str, str]) -> dict:
-    """What the search page reads: the pages, their sections, and the pages that define a word."""
+def words(text: str) -> list[str]:
+    """The words of a text as they are looked up: no accents, no plurals; as in ``search.js``."""
+    plain = re.sub("[\u0300-\u036f]", "", unicodedata.normalize("NFKD", text)).lower()
+    return [_stem(word) for word in re.findall("[a-z0-9\u0370-\u03ff]+", plain)]
+
+
+def _stem(word: str) -> str:
+    if word in _STEMS:
+        return _STEMS[word]
+    if len(word) > 4 and word.endswith("ies"):
+        return word[:-3] + "y"
+    return word[:-1] if len(word) > 3 and re.search("[^su]s$", word) else word
+
+
+def postings(texts: list[str]) -> str:
+    """In which texts each word stands, a line a word.
+
+    A line is the word, then for each of its texts how many places that lies after the last one, and
+    after a point how often the word stands there, if more than once. Words of digits alone are left
+    out, and such as stand nearly everywhere.
+    """
+    places: dict[str, list[tuple[int, int]]] = {}
+    for i, text in enumerate(texts):
+        for word, count in Counter(words(text)).items():
+            places.setdefault(word, []).append((i, count))
+    lines = []
+    for word, found in sorted(places.items()):
+        if word.isdigit() or len(found) > max(_EVERYWHERE * len(texts), 3):
+            continue
+        before = [-1, *(i for i, _ in found)]
+        steps = (
+            f"{i - last}" + (f".{count}" if count > 1 else "")
+            for (i, count), last in zip(found, before, strict=False)
+        )
+        lines.append(" ".join([word, *steps]))
+    return "\n".join(lines)
+
+
+def index(found: dict[str, list], titles: dict[str, str]) -> tuple[dict, list[str]]:
+    """What the search page reads, and the texts of the sections.
+
+    The first has the pages, their sections, the words of each, and the pages that define a word.
+    """
     pages = sorted(found)
     defined = yaml.safe_load(DEFINED.read_text(encoding="utf-8"))
-    return {
+    every = [(i, *section) for i, page in enumerate(pages) for section in found[page]]
+    texts = [text for _, _, _, text, _, _ in every]
+    book = {
         "defined": {word: f"book/{page}" for word, page in defined.items()},
         "pages": [[page, titles[page]] for page in pages],
-        "sections": [[i, *s] for i, page in enumerate(pages) for s in found[page]],
+        "sections": [[i, anchor, title, *rest] for i, anchor, title, _, *rest in every],
+        "words": postings(texts),
     }
+    return book, texts
 
 
 def finish(app, exception):
@@ -124,8 +176,15 @@ def finish(app, exception):
     for docname in app.env.found_docs - found.keys():  # pages that were not written again
         found[docname] = sections(app.env.get_doctree(docname), docname)
     titles = {name: title.astext() for name, title in app.env.titles.items()}
-    text = json.dumps(index(found, titles), ensure_ascii=False, separators=(",", ":"))
+    book, texts = index(found, titles)
+    text = json.dumps(book, ensure_ascii=False, separators=(",", ":"))
     (out / "_static" / "search-sections.js").write_text(f"var BOOK = {text};\n", encoding="utf-8")
+    folder = out / "_static" / "search"  # a section a file
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for i, told in enumerate(texts):
+        script = f"BookSearch.told({i}, {json.dumps(told, ensure_ascii=False)});\n"
+        (folder / f"{i}.js").write_text(script, encoding="utf-8")
     page = out / "search.html"
     html = _SCRIPTS.sub("", page.read_text(encoding="utf-8"))
     ours = "".join(

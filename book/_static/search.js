@@ -1,5 +1,6 @@
 /* Search by sections. The sections stand in search-sections.js, which is written when the book is built:
-   each is [page, anchor, title, text, what it sets in italics, kind]. Works from a file, without a network. */
+   each is [page, anchor, title, what it sets in italics, kind], and their words a line a word (searching.py).
+   The text of section 7 is search/7.js, fetched when its excerpt comes near. Works from a file, without a network. */
 var BookSearch = (function () {
   var OTHER = { minima: "minimum", maxima: "maximum", criteria: "criterion", matrices: "matrix" };
   function stem(word) {
@@ -17,12 +18,19 @@ var BookSearch = (function () {
     if (book.ready) { return book.ready; }
     var seen = new Map(), total = 0;
     var sections = book.sections.map(function (s) {
-      var counts = new Map(), own = words(s[3]);
-      own.forEach(function (w) { counts.set(w, (counts.get(w) || 0) + 1); });
-      counts.forEach(function (n, w) { seen.set(w, (seen.get(w) || 0) + 1); });
-      total += own.length;
-      return { counts: counts, length: own.length, text: " " + own.join(" ") + " ", title: words(s[2]),
-        page: words(book.pages[s[0]][1]), italics: s[4].map(function (t) { return words(t).join(" "); }) };
+      return { counts: new Map(), length: 0, title: words(s[2]), page: words(book.pages[s[0]][1]),
+        italics: s[3].map(function (t) { return words(t).join(" "); }) };
+    });
+    book.words.split("\n").forEach(function (line) {
+      var parts = line.split(" "), at = -1;
+      seen.set(parts[0], parts.length - 1);
+      parts.slice(1).forEach(function (part) {
+        var step = part.split("."), n = +(step[1] || 1);
+        at += +step[0];
+        sections[at].counts.set(parts[0], n);
+        sections[at].length += n;
+        total += n;
+      });
     });
     var defined = {};
     Object.keys(book.defined).forEach(function (w) { defined[words(w).join(" ")] = book.defined[w]; });
@@ -54,8 +62,8 @@ var BookSearch = (function () {
       if (!met) { return; }
       if (whole === phrase) { score += 8; }
       if (s.italics.indexOf(phrase) >= 0) { score += 5; }
-      if (asked.length > 1 && (s.text.indexOf(" " + phrase + " ") >= 0 || whole.indexOf(phrase) >= 0)) { score += 4; }
-      score *= KINDS[entry[5]] * (met / asked.length) * (met / asked.length);
+      if (asked.length > 1 && whole.indexOf(phrase) >= 0) { score += 4; }
+      score *= KINDS[entry[4]] * (met / asked.length) * (met / asked.length);
       found.push({ score: score, index: i });
     });
     return found.sort(function (a, b) { return b.score - a.score || a.index - b.index; });
@@ -71,7 +79,15 @@ var BookSearch = (function () {
     if (end < pieces.length) { out.push([" …", false]); }
     return out;
   }
-  return { find: find, excerpt: excerpt, words: words };
+  var waiting = {};
+  function tell(index, then) { /* the text of a section, when it is there */
+    var script = document.createElement("script");
+    waiting[index] = then;
+    script.src = "_static/search/" + index + ".js";
+    document.head.appendChild(script);
+  }
+  function told(index, text) { waiting[index](text); }
+  return { find: find, excerpt: excerpt, words: words, tell: tell, told: told };
 })();
 
 if (typeof document !== "undefined") {
@@ -90,9 +106,18 @@ if (typeof document !== "undefined") {
       var s = BOOK.sections[hit.index], page = BOOK.pages[s[0]], item = add(list, "li", "");
       add(item, "a", s[2]).href = page[0] + ".html" + (s[1] ? "#" + s[1] : "");
       if (s[2] !== page[1]) { add(item, "span", page[1]).className = "search-page"; }
-      var told = add(item, "p", "");
-      BookSearch.excerpt(s[3], query).forEach(function (p) { if (p[1]) { add(told, "mark", p[0]); } else { told.append(p[0]); } });
+      add(item, "p", "\u00a0").dataset.section = hit.index;
     });
     place.appendChild(list);
+    function show(told) {
+      BookSearch.tell(told.dataset.section, function (text) {
+        told.textContent = "";
+        BookSearch.excerpt(text, query).forEach(function (p) { if (p[1]) { add(told, "mark", p[0]); } else { told.append(p[0]); } });
+      });
+    }
+    var near = new IntersectionObserver(function (seen) {
+      seen.forEach(function (one) { if (one.isIntersecting) { near.unobserve(one.target); show(one.target); } });
+    }, { rootMargin: "200px" });
+    list.querySelectorAll("p[data-section]").forEach(function (told) { near.observe(told); });
   });
 }

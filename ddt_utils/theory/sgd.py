@@ -170,10 +170,10 @@ def step_factor(landscape, noise, *, learning_rate, start, end) -> float:
         f_{\rm step} =
         \exp\left(\frac{\eta \int\limits_{a}^{b} \frac{D' L'^{2}}{D^{2}}\, dx}{4}\right)
 
-    With D = ηC/2B it is :math:`\exp\left(\frac B2 \int_a^b L'^2 C'/C^2\,dx\right)`, which does
-    not depend on η. It is one for constant noise and tends to one as B → 0. *Where the theory
-    breaks* derives it, by the expansion of the resting density of the walk to the order after the
-    exponent.
+    With D = ηΣ/2B it is :math:`\exp\left(\frac B2 \int_a^b L'^2 \Sigma'/\Sigma^2\,dx\right)`,
+    which does not depend on η. It is one for constant noise and tends to one as B → 0. *Many
+    directions, and the factor in front* derives it, by the expansion of the resting density of the
+    walk to the order after the exponent.
 
     Args:
         landscape: one-dimensional.
