@@ -91,8 +91,8 @@ MISTAKES = {
     ),
     "the two classes exchanged": (
         "losses.py",
-        "(1 - 2 * y)",
-        "(2 * y - 1)",
+        "(1 - 2 * _alone(out, y))",
+        "(2 * _alone(out, y) - 1)",
         "test_modules.py::test_public_losses_are_torchs",
         "test_networks.py::test_binary_cross_entropy_is_that_of_torch_and_stays_finite",
     ),
@@ -754,8 +754,8 @@ MISTAKES = {
     ),
     "eta for eta squared in the crowd at rest": (
         "leak.py",
-        "self.learning_rate**2 * self.covariance)",
-        "self.learning_rate * self.covariance)",
+        "rate**2 * self.covariance)",
+        "rate * self.covariance)",
         "test_leak.py::test_a_level_with_even_noise_is_an_ornstein_uhlenbeck_radius",
     ),
     "a wall moved inwards by the overshoot": (
@@ -784,8 +784,8 @@ MISTAKES = {
     ),
     "a relative sharpness with weights that are not squared": (
         "flatness.py",
-        "float(place**2 @ diagonal)",
-        "float(abs(place) @ diagonal)",
+        "float(weights**2 @ diagonal)",
+        "float(abs(weights) @ diagonal)",
         "test_flatness.py::test_the_measures_are_what_their_names_say",
     ),
     "the weights out of a unit scaled like those into it": (
@@ -918,8 +918,8 @@ MISTAKES = {
     ),
     "a Gaussian that is twice as narrow at the sides of a box": (
         "leak.py",
-        "np.exp(-(far**2) / 2)",
-        "np.exp(-(far**2))",
+        "np.exp(low - far**2 / 2)",
+        "np.exp(low - far**2)",
         "test_leak.py::test_the_law_is_near_the_walkers[box]",
     ),
     "a level climbed along the softest direction": (
@@ -950,8 +950,8 @@ MISTAKES = {
     ),
     "factors of the flattest copy turned over": (
         "flatness.py",
-        "return theta * np.exp(np.log(factors) @ exponents)",
-        "return theta / np.exp(np.log(factors) @ exponents)",
+        "found = theta * np.exp(np.log(factors) @ exponents)",
+        "found = theta / np.exp(np.log(factors) @ exponents)",
         "test_flatness.py::test_one_hidden_layer_in_closed_form",
     ),
     "half of the pull towards the flattest copy": (
