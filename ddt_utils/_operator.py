@@ -88,6 +88,9 @@ class FokkerPlanck:
 
         Returns:
             The integral by the rule of trapezoids.
+
+        Raises:
+            ValueError: a density of another shape; for one that is even give ``np.ones(shape)``.
         """
         values = _checks.array("values", values)
         return float(np.sum(values * self._shaped(density) * self.volumes))

@@ -8,6 +8,7 @@ from scipy.optimize import brentq
 
 from ddt_utils import curvature, exponents, networks, passes
 from ddt_utils.action import SampleGradients, least_action
+from tests import models
 
 X, Y = np.array([[1.0], [0.5], [1.5], [2.0]]), np.array([1.5, 0.2, 0.4, 3.3])
 RATE, BATCH = 0.3, 5
@@ -165,13 +166,7 @@ def test_a_path_has_points():
 
 
 def test_a_way_without_noise_is_refused_and_a_wait_costs_nothing():
-    well = networks.Model(
-        "well",
-        (("w", (1,)),),
-        lambda blocks, x: blocks["w"][..., None] ** 2 * x,
-        lambda out, y: (out[..., 0] - y) ** 2 / 2,
-        (1.0,),
-    )
+    well = models.well()
     x, y = [[1.0], [1.0]], [0.0, 2.0]
     given = dict(learning_rate=0.5, batch_size=3)
     process = exponents.minibatches(well, x, y, **given, floor=0.1)

@@ -8,6 +8,7 @@ import torch
 from ddt_utils import catalog, critical, networks, passes, paths
 from ddt_utils._derivatives import derivatives
 from ddt_utils.landscape import Landscape
+from tests import models
 
 ONE = torch.ones(1, 1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
 
@@ -219,12 +220,6 @@ def test_a_descent_follows_a_soft_valley_to_its_end():
 @pytest.mark.parametrize("images", [24, 25])
 def test_a_pass_in_the_middle_of_a_string_is_seen(images):
     """(w² − 1)²/2 between w = ±1: with an even number of images two of them are equally high."""
-    well = networks.Model(
-        "well",
-        (("w", (1,)),),
-        lambda blocks, x: blocks["w"][..., None] ** 2 * x,
-        lambda out, y: (out[..., 0] - y) ** 2 / 2,
-        (1.0,),
-    )
+    well = models.well()
     (way,) = passes.between(well, [1.0], [-1.0], *ONE, images=images)
     assert way.barrier == pytest.approx(0.5, rel=1e-9)
