@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils.parametrizations import orthogonal, weight_norm
 
-from ddt_utils import curvature, losses, networks, provenance, records, spectrum
+from ddt_utils import curvature, losses, networks, provenance, records, spectrum, streams
 from ddt_utils.dataset import Dataset
 from ddt_utils.replicas import SGD, GradientDescent, Replicas
 
@@ -170,13 +170,14 @@ def test_derivatives_are_those_of_plain_autograd(net, options, x, y, truth):
 
 @every_case
 def test_replicas_are_plain_training_loops_one_by_one(net, options, x, y, truth):
-    """Momentum on minibatches that are drawn with the replicas' own numbers."""
+    """Momentum on minibatches that are drawn from the streams of the replicas, the first block."""
     decay, rate = 0.02, 0.07
     model = networks.from_module(net, **options, weight_decay=decay)
     starts = model.theta(net) + 0.1 * reals(3, model.size)
     rule = SGD(rate, 3, momentum=0.6)
     crowd = Replicas(model, x, y, rule, start=starts, seed=4).run(5)
-    (drawn,) = (np.asarray(part)[:, :5] for part in crowd._blocks.of(np.arange(3), 0).values())
+    draw, _ = rule.draws(M, model.size)
+    drawn = [next(iter(draw(g).values()))[:5] for g in streams.each(4, "training", range(3))]
     for start, batches, end in zip(starts, drawn, crowd.theta, strict=True):
         alone = model.module(start).eval()
         own = [part for part in alone.parameters() if part.requires_grad]
