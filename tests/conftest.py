@@ -13,7 +13,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 # what `make quick` leaves to `make test`: most of the time, or the built book
 SLOW = """
 browser colab critical cuda curvature data generator lab mutations plain_notebooks processors
-program replicas repository run simulate spectrum statistics stationary sweep truth uci
+program replicas repository run simulate slips spectrum statistics stationary sweep truth uci
 """.split()
 
 

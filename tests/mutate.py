@@ -1,8 +1,12 @@
-"""How a mistake is made on purpose, what must run before it, and a pytest for it alone."""
+"""How a mistake is made on purpose, what must run before it, and runs of pytest for it alone."""
 
 import ast
+import json
 import os
+import subprocess
 import symtable
+import sys
+import tempfile
 from dataclasses import dataclass, field
 
 CHANGING = {"append", "extend", "update", "add", "setdefault", "pop", "insert", "remove", "clear"}
@@ -82,3 +86,60 @@ def needed(cells, wanted):
         if found <= kept:
             return sorted(kept)
         kept |= found
+
+
+SERVER = """
+import importlib, json, os, sys
+
+import pytest
+
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+for line in sys.stdin:
+    folder, environment, arguments = json.loads(line)
+    child = os.fork()
+    if not child:
+        os.chdir(folder)
+        os.environ.update(environment)
+        sys.path.insert(0, folder)
+        out = os.open("said.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(out, 1)
+        os.dup2(out, 2)
+        code = pytest.main(arguments)
+        sys.stdout.flush()
+        os._exit(code)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+LIBRARIES = """
+hypothesis matplotlib.pyplot mpmath numba scipy.integrate scipy.interpolate scipy.optimize
+scipy.sparse.linalg scipy.stats sklearn.datasets sympy torch torch.func
+""".split()
+
+
+class Pytests:
+    """Many runs of pytest, each in a process of its own that begins with the libraries imported.
+
+    The server imports nothing that is tested, so a run finds what its own folder holds.
+    """
+
+    def __init__(self):
+        """Start the server, which begins to import."""
+        self._server = subprocess.Popen(
+            [sys.executable, "-c", SERVER, *LIBRARIES],
+            cwd=tempfile.gettempdir(),  # nothing to import here
+            env=bare(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, folder, environment, arguments):
+        """Pytest's exit status, and what it printed."""
+        job = json.dumps([str(folder), environment, arguments])
+        print(job, file=self._server.stdin, flush=True)
+        code = int(self._server.stdout.readline())
+        return code, (folder / "said.txt").read_text(encoding="utf-8")
+
+    def close(self):
+        """Wait for the server to end."""
+        self._server.communicate()
