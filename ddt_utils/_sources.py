@@ -125,7 +125,8 @@ def definition(code: CodeType) -> bytes:
         code: of the function; its file, or its cell, is looked up where tracebacks look.
 
     Returns:
-        The tree as JSON; of a function without a source, its instructions.
+        The tree as JSON; of a function without a source, or that is not told from another one in its
+        line, its instructions.
     """
     linecache.checkcache(code.co_filename)
     source = "".join(linecache.getlines(code.co_filename))
@@ -135,14 +136,12 @@ def definition(code: CodeType) -> bytes:
     except SyntaxError:
         nodes = []
     found = [node for node in nodes if _begins(node) == code.co_firstlineno]
-    if len(found) > 1:  # several in one line: where does the last instruction stand?
-        last = list(code.co_positions())[-1]
-        found = [node for node in found if _ends_with(node, last)] or found
-    if not found:
+    if len(found) > 1:  # several in one line
+        found = _around(found, code)
+    if len(found) != 1:
         return json.dumps(_instructions(code)).encode()
-    for node in found:
-        _strip(node)
-    return json.dumps([_plain(node) for node in found]).encode()
+    _strip(found[0])
+    return json.dumps([_plain(found[0])]).encode()
 
 
 def globals_of(code: CodeType) -> set[str]:
@@ -164,10 +163,19 @@ def _begins(node):
     return min([node.lineno, *(one.lineno for one in getattr(node, "decorator_list", ()))])
 
 
-def _ends_with(node, position):
-    """Does the last instruction of a lambda belong to this one?"""
-    body = node.body[-1] if isinstance(node.body, list) else node.body
-    return (body.lineno, body.col_offset) == (position[0], position[2])
+def _around(nodes, code):
+    """Of functions that begin in one line, the one whose body holds all instructions of a code."""
+    places = [p for p in code.co_positions() if None not in p and p[3] > 0]
+    if not places:  # Python was told to keep none
+        return []
+    first, last = min((p[0], p[2]) for p in places), max((p[1], p[3]) for p in places)
+    spans = {}
+    for node in nodes:
+        body = node.body if isinstance(node.body, list) else [node.body]
+        begin = (body[0].lineno, body[0].col_offset)
+        if begin <= first and last <= (body[-1].end_lineno, body[-1].end_col_offset):
+            spans[begin] = node
+    return [spans[max(spans)]] if spans else []  # the innermost begins last
 
 
 def _instructions(code):

@@ -1,9 +1,11 @@
 """One digest: every change that could change a number is seen, and no other."""
 
+import ast
 import decimal
 import functools
 import importlib.util
 import itertools
+import json
 import os
 import subprocess
 import sys
@@ -91,6 +93,24 @@ def digest_of(folder, source):
 @pytest.fixture(scope="module")
 def before(tmp_path_factory):
     return digest_of(tmp_path_factory.mktemp("before"), MODULE)
+
+
+# fmt: off
+ALIKE = [
+    (lambda v: v + 1), (lambda v: v * 100), (lambda v: (lambda w: w + v)), (lambda: None),
+    *(lambda v: (lambda w: w * 2)(v), lambda v: (lambda w: w * 3)(v), lambda v=(lambda: 4): v),
+]
+TWINS = {"square": lambda out, y: (out - y) ** 2, "other": lambda out, y: (out - y) ** 4}
+# fmt: on
+
+
+def test_functions_of_one_line_are_told_apart():
+    each = [*ALIKE, *TWINS.values(), ALIKE[2](3), ALIKE[6]()]
+    assert len({provenance.digest({"f": f}) for f in each}) == len(each)
+    assert len({_sources.definition(f.__code__) for f in each}) == len(each)
+    plain = "f = lambda v: v * 100"
+    (alone,) = [node for node in ast.walk(ast.parse(plain)) if isinstance(node, ast.Lambda)]
+    assert _sources.definition(ALIKE[1].__code__) == json.dumps([_sources._plain(alone)]).encode()
 
 
 @pytest.mark.parametrize(
