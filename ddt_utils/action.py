@@ -57,6 +57,7 @@ __all__ = [
 ]
 
 _BOW = 0.02  # of the first guess, in units of its length
+_SETTLED = 0.05  # the largest error of a price, in units of it
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +119,8 @@ def least_action(process, start, end, *, through=None, links: int = 32) -> Least
     Raises:
         ValueError: an argument of another shape, start and end the same, or D not positive
             definite on the way.
-        ArithmeticError: the curve did not come to rest, or no draw steps the way that it has to go.
+        ArithmeticError: the curve did not come to rest, no draw steps the way that it has to go, or
+            finer chains cost more and more, as where the noise vanishes on the way.
 
     Example:
         A rotating bowl: S is half of :math:`x\cdot\Sigma^{-1}x`, here with Σ = D/2.
@@ -257,8 +259,17 @@ def _result(process, chains, steps=0):
     """Chains, each twice as fine as the one before, as one result; the last links may be steps."""
     points, costs, momenta, _ = chains[-1]
     sizes = [2.0**-k for k in range(len(chains))]
-    limit = extrapolate(sizes, [np.sum(costs) for _, costs, *_ in chains], powers=(2, 4))
+    sums = [np.sum(costs) for _, costs, *_ in chains]
+    limit = extrapolate(sizes, sums, powers=(2, 4))
     error = limit.error + max(unrest for *_, unrest in chains)
+    before, last = np.diff(sums)
+    rises = last > 0.8 * abs(before) and last > _SETTLED / 5 * abs(limit.value)
+    if rises or not error < _SETTLED * abs(limit.value) + 1e-6:
+        raise ArithmeticError(
+            f"the price must settle as links are added, got {', '.join(f'{s:.4g}' for s in sums)} "
+            "for chains each twice as fine; where noise vanishes on the way no price is enough: "
+            "lead the curve around it by through=, or give the noise a floor; else take more links"
+        )
     smooth = momenta[: len(momenta) - steps]
     energy = np.zeros(0)
     if len(smooth) > 1:

@@ -397,6 +397,28 @@ def test_a_way_that_no_batch_steps_is_refused():
     assert least_action(minibatches(bowl, drawn), [0], [0.85]).value > 0
 
 
+@pytest.mark.parametrize(
+    "noise, end", [((x - 1) ** 2, 2), (sp.Abs(x - 1), 2), ((x - sp.Rational(37, 100)) ** 2, 1.5)]
+)
+@pytest.mark.parametrize("links", [8, 32, 200])
+def test_a_way_through_a_place_without_noise_has_no_price(noise, end, links):
+    """∫ L'/D dx diverges there, as a power or as a logarithm."""
+    bowl = Landscape(x**2 / 2, (x,), name="bowl", box=((-3, 3),))
+    with pytest.raises(ArithmeticError, match="settle as links are added"):
+        least_action(Diffusion(bowl, StateDependentNoise(noise)), [0], [end], links=links)
+
+
+def test_a_way_past_a_place_with_hardly_any_noise_has_one():
+    """D = √|x − 1| can be integrated over, and a floor of 1e-3 makes it fourteen times as dear."""
+    bowl = Landscape(x**2 / 2, (x,), name="bowl", box=((-3, 3),))
+    for noise in (sp.sqrt(sp.Abs(x - 1)), (x - 1) ** 2 + 1e-3):
+        dear = sp.lambdify(x, x / noise)
+        truth = quad(dear, 0, 2, points=[1], limit=500)[0]
+        found = least_action(Diffusion(bowl, StateDependentNoise(noise)), [0], [2], links=64)
+        assert found.value == pytest.approx(truth, rel=0.03)
+        assert abs(found.value - truth) < 4 * found.error
+
+
 def test_points_lie_where_the_cost_is_paid_if_much_of_the_way_is_free():
     """Half of the links evenly, half where the first half of the way is paid: 15 of 20."""
 
