@@ -125,8 +125,8 @@ def definition(code: CodeType) -> bytes:
         code: of the function; its file, or its cell, is looked up where tracebacks look.
 
     Returns:
-        The tree as JSON; of a function without a source, or that is not told from another one in its
-        line, its instructions.
+        The tree as JSON; of a function without a source, or not told from others of its line, its
+        instructions.
     """
     linecache.checkcache(code.co_filename)
     source = "".join(linecache.getlines(code.co_filename))
