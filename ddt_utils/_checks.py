@@ -156,8 +156,11 @@ def array(
         The array in double precision.
 
     Raises:
-        ValueError: not numbers, not finite, or of another shape.
+        ValueError: not numbers, not finite, masked, or of another shape.
     """
+    if np.ma.is_masked(values):
+        out = "leave such samples out"
+        raise ValueError(_refusal(name, "numbers", "masked ones", out, quote=False))
     if hasattr(values, "detach"):
         values = values.detach().cpu()
     try:
@@ -173,11 +176,8 @@ def array(
         )
         if not fits:
             wanted = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
-            raise ValueError(
-                _refusal(
-                    name, f"an array of shape {wanted}", f"shape {found.shape}", remedy, quote=False
-                )
-            )
+            rule, got = f"an array of shape {wanted}", f"shape {found.shape}"
+            raise ValueError(_refusal(name, rule, got, remedy, quote=False))
     if finite and not np.isfinite(found).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(found))[0])
         bad = f"{found[where]} at {list(where)}"
@@ -281,7 +281,7 @@ def landscape(value) -> None:
 def as_numbers(values):
     """Truth values as 0 and 1; anything else as it is."""
     values = values.detach().cpu().numpy() if hasattr(values, "detach") else values
-    return np.asarray(values, dtype=int) if np.asarray(values).dtype.kind == "b" else values
+    return np.asanyarray(values, dtype=int) if np.asarray(values).dtype.kind == "b" else values
 
 
 def _rule(above, least, below, most, finite):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ddt_utils import _checks
-from ddt_utils.model import known_targets
+from ddt_utils.model import differentiable, known_targets
 
 _ENTRIES = 2**24  # of the arrays that are worked on at once, 128 MB
 
@@ -47,8 +47,9 @@ class Derivatives:
         """
         import torch
 
-        place = theta.detach().requires_grad_()
-        return torch.autograd.grad(self.losses(place).sum(), place)[0]
+        with differentiable():
+            place = theta.detach().clone().requires_grad_()
+            return torch.autograd.grad(self.losses(place).sum(), place)[0]
 
     def bends(self, theta):
         """The Hessian at each place.
@@ -62,7 +63,7 @@ class Derivatives:
         from torch.func import hessian, vmap
 
         n = theta.shape[-1]
-        with known_targets():
+        with differentiable(), known_targets():
             one = hessian(lambda t: self.model.loss(t, self.x, self.y))
             return vmap(one, chunk_size=max(1, _ENTRIES // (n * (n + self.x.numel()))))(theta)
 
@@ -78,8 +79,9 @@ class Derivatives:
         import torch
 
         m = len(self.x)
-        rows = theta.split(max(1, _ENTRIES // (m * theta.shape[1])))
-        return torch.cat([self._each(some) for some in rows])
+        with differentiable():
+            rows = theta.split(max(1, _ENTRIES // (m * theta.shape[1])))
+            return torch.cat([self._each(some) for some in rows])
 
     def _each(self, theta):
         """A replica for every place and sample, each with a minibatch of one."""
@@ -105,13 +107,13 @@ class Derivatives:
         """
         import torch
 
-        place = theta.detach().requires_grad_()
-        with known_targets():
+        with differentiable(), known_targets():
+            place = theta.detach().clone().requires_grad_()
             total = (weights * self.model.sample_losses(place, self.x, self.y)).sum()
-        (slope,) = torch.autograd.grad(total, place, create_graph=True)
-        if not slope.requires_grad:  # losses without curvature
-            return torch.zeros_like(place)
-        return torch.autograd.grad((slope * vectors).sum(), place, materialize_grads=True)[0]
+            (slope,) = torch.autograd.grad(total, place, create_graph=True)
+            if not slope.requires_grad:  # losses without curvature
+                return torch.zeros_like(place)
+            return torch.autograd.grad((slope * vectors).sum(), place, materialize_grads=True)[0]
 
 
 def derivatives(model, x, y) -> Derivatives:
@@ -132,7 +134,94 @@ def derivatives(model, x, y) -> Derivatives:
 
     _checks.model(model)
     x = model.inputs(x)
-    return Derivatives(model, torch.tensor(x), torch.as_tensor(model.targets(y, len(x))))
+    with differentiable():
+        return Derivatives(model, torch.tensor(x), torch.as_tensor(model.targets(y, len(x))))
+
+
+def output_loss(model, shape):
+    """One sample's loss as a function of its outputs and its target, to be mapped over samples.
+
+    Args:
+        model: a :class:`ddt_utils.networks.Model`.
+        shape: of one sample's outputs; they may also come flat.
+
+    Returns:
+        The function; it refuses, as the model does, losses of another shape.
+    """
+
+    def loss(out, label):
+        return model.losses_of(out.reshape(1, *shape), label[None], (1,))[0]
+
+    return loss
+
+
+def of_any_label(model, bend, shape, out, labels, *more):
+    """What the loss's curvature in the outputs says, which must not depend on the labels.
+
+    With classes they are asked for each; the loss must then be minus the logarithm of their
+    probability (of a sequence it is a mean, and is not asked).
+
+    Args:
+        model: a :class:`ddt_utils.networks.Model`.
+        bend: a function of one sample's outputs, its target, and what else there is of it.
+        shape: of one sample's outputs.
+        out: outputs, m rows, flat or not.
+        labels: targets, m rows.
+        more: of each sample, m rows each.
+
+    Returns:
+        ``bend`` of each sample.
+
+    Raises:
+        ValueError: it does depend on the labels, or probabilities do not add up to one.
+    """
+    from torch.func import vmap
+
+    found, zeros = vmap(bend)(out, labels, *more), labels * 0
+    for c in range(0 if bool(labels.any()) else 1, max(2, model.classes)):
+        other = vmap(bend)(out, zeros + c, *more)
+        if not found.allclose(other, rtol=1e-9, atol=1e-12, equal_nan=True):
+            raise ValueError(
+                f"the outputs of {model.name} must be natural parameters, got a curvature of the "
+                "loss that depends on the label; average sample_gradients over the labels instead"
+            )
+    if model.classes and not model.target_shape:
+        loss = vmap(output_loss(model, shape))
+        total = sum((-loss(out, zeros + c)).exp() for c in range(model.classes))
+        far = (total - 1).abs().max()
+        if far > 1e-9:
+            raise ValueError(
+                f"the loss of {model.name} must be minus the logarithm of a class's probability, "
+                f"got probabilities that add up to 1 only within {float(far):.3g}; average "
+                "sample_gradients over the labels with the probabilities that you mean"
+            )
+    return found
+
+
+def jacobians(model, theta, x, chunk=None):
+    """The Jacobian of each sample's outputs, flat.
+
+    Args:
+        model: a :class:`ddt_utils.networks.Model`.
+        theta: shape (n,).
+        x: inputs of m samples.
+        chunk: samples that are differentiated at once; by default all.
+
+    Returns:
+        A tensor of shape (m, k, n).
+    """
+    import torch
+    from torch.func import grad, jacrev, vmap
+
+    def outputs(theta, xi):
+        return model.outputs(theta, xi[None])[0].flatten()
+
+    try:
+        return vmap(jacrev(outputs), (None, 0), chunk_size=chunk)(theta, x)
+    except RuntimeError:  # some layers, PReLU's among them, are mapped over samples only
+        count = model.outputs(theta, x[:1]).numel()
+        rows = [grad(lambda t, xi, k=k: outputs(t, xi)[k]) for k in range(count)]
+        return torch.stack([vmap(row, (None, 0), chunk_size=chunk)(theta, x) for row in rows], 1)
 
 
 def places(name: str, model, values):
@@ -156,7 +245,9 @@ def places(name: str, model, values):
     found = found[None] if found.ndim == 1 else found
     if not len(found):
         raise ValueError(f"{name} must not be empty, got shape {found.shape}; {remedy}")
-    return torch.tensor(_checks.array(name, found, shape=(None, model.size), remedy=remedy))
+    found = _checks.array(name, found, shape=(None, model.size), remedy=remedy)
+    with differentiable():
+        return torch.tensor(found)
 
 
 def place(name: str, model, values):

@@ -202,14 +202,16 @@ def template(module):
                 f"{name or 'module'!r}, {type(part).__name__}, whose output depends on the batch; "
                 "put GroupNorm or LayerNorm in its place, and train that"
             )
+        embeds = isinstance(part, (torch.nn.Embedding, torch.nn.EmbeddingBag))
+        if embeds and part.padding_idx is not None and part.weight.requires_grad:
+            raise ValueError(
+                f"gradients must be true, got the layer {name or 'module'!r} with padding_idx="
+                f"{part.padding_idx}, a row that moves the output and has none; leave it out, and "
+                "put zeros in forward in the place of that row, or freeze the layer"
+            )
+    _refuse_parameters(module)
     frozen = [name for name, part in module.named_parameters() if not part.requires_grad]
     trained = {name: part for name, part in module.named_parameters() if part.requires_grad}
-    for name, part in module.named_parameters():
-        if not part.is_floating_point():
-            raise ValueError(
-                f"parameters must be real numbers, got {name!r} of {part.dtype}; keep whole "
-                "numbers in a buffer, and real and imaginary parts as two parameters"
-            )
     if not trained:
         rest = f"all of {frozen} frozen" if frozen else "none"
         remedy = "call module.requires_grad_(True)" if frozen else "give it a layer with weights"
@@ -248,6 +250,39 @@ def _refuse_wrapped(module):
             f"module must be as it was written, got {name or 'a module'!r} wrapped or compiled, "
             f"{type(part).__name__}; {remedy}"
         )
+
+
+def _refuse_parameters(module):
+    """Refuse parameters that are no numbers of their own, or whose gradients are changed."""
+    import torch
+
+    stores = {}
+    for name, part in module.named_parameters():
+        if not part.is_floating_point():
+            raise ValueError(
+                f"parameters must be real numbers, got {name!r} of {part.dtype}; keep whole "
+                "numbers in a buffer, and real and imaginary parts as two parameters"
+            )
+        if part._backward_hooks or getattr(part, "_post_accumulate_grad_hooks", None):
+            raise ValueError(
+                f"gradients must be what they are, got a hook on {name!r}, which would be dropped; "
+                "freeze the parameter, or write the mask into forward"
+            )
+        stores.setdefault(part.untyped_storage().data_ptr(), []).append((name, part))
+    for sharers in stores.values():
+        if len(sharers) == 1 or not sharers[0][1].numel():
+            continue
+        end = max(part.untyped_storage().nbytes() // part.element_size() for _, part in sharers)
+        owner = torch.full((end,), -1)
+        for i, (name, part) in enumerate(sharers):
+            own = owner.as_strided(part.size(), part.stride(), part.storage_offset())
+            if (own >= 0).any():
+                first = sharers[int(own.max())][0]
+                raise ValueError(
+                    f"parameters must have numbers of their own, got {name!r} in the memory of "
+                    f"{first!r}; tie them by making them one, such as b.weight = a.weight"
+                )
+            own.fill_(i)
 
 
 @contextmanager

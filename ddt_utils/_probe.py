@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from collections import deque
 from contextlib import contextmanager
 
 import numpy as np
@@ -64,7 +66,9 @@ def output_shape(forward, blocks, x):
             f"forward must not write to {'its inputs' if not changed else repr(changed[0])}; write "
             "x = x + … in the place of x += …, and activations without inplace=True"
         )
-    kept = [name for name, part in _held(forward.module).items() if held.get(name) is not part]
+    kept = [
+        name for name, now in _held(forward.module).items() if not _same(held.get(name, ()), now)
+    ]
     if kept:
         raise ValueError(
             f"forward must keep nothing of a call in the module, got the attribute {kept[0]!r}; "
@@ -223,14 +227,27 @@ def _true(value, at):
 
 
 def _held(module):
-    """What the layers of a module hold beside parameters, buffers and layers, by name."""
+    """What layers hold beside parameters, buffers and layers, by name; lists and dicts apart."""
     own = {"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"}
     return {
-        f"{path}.{name}".strip("."): part
+        f"{path}.{name}".strip("."): list(_taken_apart(part))
         for path, layer in module.named_modules()
         for name, part in vars(layer).items()
         if name not in own
     }
+
+
+def _taken_apart(part, depth=4):
+    """A value and, if it holds others, all of these."""
+    yield part
+    if depth and isinstance(part, (list, tuple, dict, set, deque)):
+        for one in (*part, *part.values()) if isinstance(part, dict) else part:
+            yield from _taken_apart(one, depth - 1)
+
+
+def _same(before, now):
+    """The same objects, no more and no less?"""
+    return len(before) == len(now) and all(map(operator.is_, before, now))
 
 
 @contextmanager

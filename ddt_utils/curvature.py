@@ -15,7 +15,8 @@ import math
 
 import numpy as np
 
-from ddt_utils import _checks
+from ddt_utils import _checks, _derivatives
+from ddt_utils.model import differentiable
 
 #: A whole (n, n) matrix of more parameters than this is refused; it would take 800 MB.
 LARGEST = 10_000
@@ -47,8 +48,10 @@ def sample_gradients(model, theta, x, y, *, chunk: int | None = None) -> np.ndar
         array([[-1.,  0.],
                [ 0., -2.]])
     """
-    theta, x, y = _checked(model, theta, x, y)
-    return np.concatenate([_checks.derivative(g) for g in _gradients(model, theta, x, y, chunk)])
+    with differentiable():
+        theta, x, y = _checked(model, theta, x, y)
+        rows = _gradients(model, theta, x, y, chunk)
+        return np.concatenate([_checks.derivative(g) for g in rows])
 
 
 def gradient_covariance(
@@ -87,15 +90,16 @@ def gradient_covariance(
         >>> gradient_covariance(line, np.zeros(1), x, y, batch_size=2)
         array([[0.5]])
     """
-    theta, x, y = _checked(model, theta, x, y, whole=True)
-    m = len(x)
-    remedy = "more than all samples can only be drawn with replacement"
-    _checks.choice("replacement", replacement, (True, False))
-    most = None if replacement else m
-    batch_size = _checks.whole("batch_size", batch_size, least=1, most=most, remedy=remedy)
-    mean = sum(g.sum(0) for g in _gradients(model, theta, x, y, chunk)) / m
-    centred = (g - mean for g in _gradients(model, theta, x, y, chunk))
-    covariance = _checks.derivative(sum(g.T @ g for g in centred)) / (m * batch_size)
+    with differentiable():
+        theta, x, y = _checked(model, theta, x, y, whole=True)
+        m = len(x)
+        remedy = "more than all samples can only be drawn with replacement"
+        _checks.choice("replacement", replacement, (True, False))
+        most = None if replacement else m
+        batch_size = _checks.whole("batch_size", batch_size, least=1, most=most, remedy=remedy)
+        mean = sum(g.sum(0) for g in _gradients(model, theta, x, y, chunk)) / m
+        centred = (g - mean for g in _gradients(model, theta, x, y, chunk))
+        covariance = _checks.derivative(sum(g.T @ g for g in centred)) / (m * batch_size)
     return covariance if replacement else covariance * ((m - batch_size) / max(m - 1, 1))
 
 
@@ -122,8 +126,10 @@ def second_moment(model, theta, x, y, *, chunk: int | None = None) -> np.ndarray
         >>> second_moment(networks.linear(1), np.zeros(1), x, y)
         array([[5.]])
     """
-    theta, x, y = _checked(model, theta, x, y, whole=True)
-    return _checks.derivative(sum(g.T @ g for g in _gradients(model, theta, x, y, chunk))) / len(x)
+    with differentiable():
+        theta, x, y = _checked(model, theta, x, y, whole=True)
+        rows = _gradients(model, theta, x, y, chunk)
+        return _checks.derivative(sum(g.T @ g for g in rows)) / len(x)
 
 
 def fisher(model, theta, x, *, chunk: int | None = None) -> np.ndarray:
@@ -148,7 +154,8 @@ def fisher(model, theta, x, *, chunk: int | None = None) -> np.ndarray:
         F, shape (n, n).
 
     Raises:
-        ValueError: :math:`\Lambda` does depend on the label, or n is over :data:`LARGEST`.
+        ValueError: :math:`\Lambda` does depend on the label, :math:`e^{-\ell}` is no probability
+            of the classes, or n is over :data:`LARGEST`.
 
     Example:
         >>> import numpy as np
@@ -156,33 +163,23 @@ def fisher(model, theta, x, *, chunk: int | None = None) -> np.ndarray:
         >>> fisher(networks.logistic(1), np.zeros(1), np.array([[2.0], [2.0]]))
         array([[1.]])
     """
-    from torch.func import jacfwd, jacrev, vmap
+    from torch.func import jacfwd, jacrev
 
     _checks.model(model)
     x = model.inputs(x)
     kind = np.int64 if model.classes or not model.target_shape else float
     labels = np.zeros((len(x), *(size or 1 for size in model.target_shape)), kind)
-    theta, x, y = _checked(model, theta, x, labels, whole=True)
-    shape = model.outputs(theta, x[:1]).shape[1:]
-    total, rows = 0.0, _rows(chunk, _ENTRIES // (len(theta) * math.prod(shape)))
-
-    def outputs(theta, xi):
-        return model.outputs(theta, xi[None])[0].flatten()
-
-    def loss(out, label):
-        return model.output_loss(out.reshape(1, *shape), label[None])[0]
-
-    for xs, zeros in zip(x.split(rows), y.split(rows), strict=True):
-        jacobian = vmap(jacrev(outputs), (None, 0))(theta, xs)
-        out = model.outputs(theta, xs).flatten(1)
-        inner, other = (vmap(jacfwd(jacrev(loss)))(out, zeros + c) for c in (0, 1))
-        if not inner.allclose(other, rtol=1e-9, atol=1e-12):
-            raise ValueError(
-                f"the outputs of {model.name} must be natural parameters, got a curvature of the "
-                "loss that depends on the label; average sample_gradients over the labels instead"
-            )
-        total = total + jacobian.flatten(0, 1).T @ (inner @ jacobian).flatten(0, 1)
-    return _symmetric(_checks.derivative(total) / len(x))
+    with differentiable():
+        theta, x, y = _checked(model, theta, x, labels, whole=True)
+        shape = model.outputs(theta, x[:1]).shape[1:]
+        total, rows = 0.0, _rows(chunk, _ENTRIES // (len(theta) * math.prod(shape)))
+        bend = jacfwd(jacrev(_derivatives.output_loss(model, shape)))
+        for xs, zeros in zip(x.split(rows), y.split(rows), strict=True):
+            jacobian = _derivatives.jacobians(model, theta, xs)
+            out = model.outputs(theta, xs).flatten(1)
+            inner = _derivatives.of_any_label(model, bend, shape, out, zeros)
+            total = total + jacobian.flatten(0, 1).T @ (inner @ jacobian).flatten(0, 1)
+        return _symmetric(_checks.derivative(total) / len(x))
 
 
 def hessian(model, theta, x, y, *, chunk: int | None = None) -> np.ndarray:
@@ -212,8 +209,9 @@ def hessian(model, theta, x, y, *, chunk: int | None = None) -> np.ndarray:
         array([[0.5, 0. ],
                [0. , 2. ]])
     """
-    theta, x, y = _checked(model, theta, x, y, whole=True)
-    return _symmetric(_products(model, theta, x, y, np.eye(len(theta)), chunk))
+    with differentiable():
+        theta, x, y = _checked(model, theta, x, y, whole=True)
+        return _symmetric(_products(model, theta, x, y, np.eye(len(theta)), chunk))
 
 
 def hessian_vector_product(model, theta, x, y, vectors, *, chunk: int | None = None) -> np.ndarray:
@@ -238,7 +236,8 @@ def hessian_vector_product(model, theta, x, y, vectors, *, chunk: int | None = N
         >>> hessian_vector_product(line, np.zeros(2), x, y, np.array([1.0, 1.0]))
         array([0.5, 2. ])
     """
-    return _products(model, *_checked(model, theta, x, y), vectors, chunk)
+    with differentiable():
+        return _products(model, *_checked(model, theta, x, y), vectors, chunk)
 
 
 def hessian_operator(model, theta, x, y, *, chunk: int | None = None):
@@ -267,11 +266,13 @@ def hessian_operator(model, theta, x, y, *, chunk: int | None = None):
     import torch
     from scipy.sparse.linalg import LinearOperator
 
-    theta, x, y = _checked(model, theta, x, y)
-    place = theta.clone().requires_grad_()
-    (slope,) = torch.autograd.grad(model.loss(place, x, y), place, create_graph=True)
+    with differentiable():
+        theta, x, y = _checked(model, theta, x, y)
+        place = theta.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(model.loss(place, x, y), place, create_graph=True)
     _checks.derivative(slope)  # refused if it is not finite
 
+    @differentiable()
     def times(vectors):
         columns = _columns(place, vectors)
         if not slope.requires_grad:  # a loss without curvature

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ddt_utils import _checks, streams
+from ddt_utils import _checks, _devices, streams
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,8 @@ class Dataset:
             forgotten where inputs are rescaled or classes grouped.
 
     Raises:
-        ValueError: shapes that do not match, a value that is not finite, an unknown class.
+        ValueError: shapes that do not match, a value that is not finite or is masked, an unknown
+            class, or names that are none, the same twice, or in no order.
 
     Example:
         >>> import numpy as np
@@ -54,15 +55,14 @@ class Dataset:
             )
         if truth is not None and truth.shape != inputs.shape[1:]:
             raise ValueError(f"truth must have {inputs.shape[1]} weights, got shape {truth.shape}")
-        if self.classes:
-            targets = _checks.classes("targets", targets, len(self.classes))
+        names = _names(self.classes)
+        if names:
+            targets = _checks.classes("targets", targets, len(names))
         for field, array in (("inputs", inputs), ("targets", targets), ("truth", truth)):
             if array is not None:
                 array.setflags(write=False)
             object.__setattr__(self, field, array)
-        if len({*self.classes}) < len(self.classes):
-            raise ValueError(f"classes must have names of their own, got {self.classes}")
-        object.__setattr__(self, "classes", tuple(str(name) for name in self.classes))
+        object.__setattr__(self, "classes", names)
 
     def __len__(self) -> int:
         """The number m of samples."""
@@ -201,7 +201,26 @@ class Dataset:
 
         Returns:
             Inputs, shape (m, d), and targets, shape (m,).
+
+        Raises:
+            ValueError: torch knows no such device, or cannot use it here.
         """
         import torch
 
+        device = _devices.of_torch(device)
         return torch.tensor(self.inputs, device=device), torch.tensor(self.targets, device=device)
+
+
+def _names(classes):
+    """Names of classes as texts; refused if they are none, in no order, or the same twice."""
+    ordered = np.iterable(classes) and not isinstance(classes, (set, frozenset))
+    given = tuple(classes) if ordered else ()
+    if not ordered or any(np.iterable(n) and not isinstance(n, (str, bytes)) for n in given):
+        raise ValueError(
+            f"classes must be names in the order of their numbers, such as ('no', 'yes'), got "
+            f"{classes!r:.80}; give a tuple, empty for real targets"
+        )
+    names = tuple(str(name) for name in given)
+    if len({*names}) < len(names):
+        raise ValueError(f"classes must have names of their own, got {names}")
+    return names

@@ -19,20 +19,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from ddt_utils import _checks, curvature
-from ddt_utils._derivatives import derivatives, place
+from ddt_utils._derivatives import derivatives, of_any_label, output_loss, place
 from ddt_utils._layers import Layers
+from ddt_utils.model import differentiable
 
 
 @dataclass(frozen=True, eq=False)
 class Flatness:
     """Measures of one network, each smaller where it is flatter.
 
+    Weight decay, which copies do not share, counts in the trace, the top and the diagonal only.
+
     Args:
         trace: of the Hessian.
         top: its largest eigenvalue.
         relative: the relative sharpness.
         fisher_rao: the Fisher–Rao norm.
-        flattest: the trace of the flattest copy; None for a model without such copies.
+        flattest: the trace of the flattest copy, None for a model without such copies.
         diagonal: of the Hessian, shape (n,).
 
     Example:
@@ -77,13 +80,14 @@ def flatness(model, theta, x, y) -> Flatness:
     bend = curvature.hessian(model, theta, x, y)
     weights = place("theta", model, theta).numpy()
     diagonal = np.diag(bend).copy()
+    shared = diagonal - model.weight_decay  # that of copies
     known = _is_relu(model)
     return Flatness(
         float(diagonal.sum()),
         float(np.linalg.eigvalsh(bend)[-1]),
-        float(weights**2 @ diagonal),
+        float(weights**2 @ shared),
         fisher_rao(model, theta, x, y),
-        flattest_copy(diagonal, scalings(model))[1] if known else None,
+        flattest_copy(shared, scalings(model))[1] if known else None,
         diagonal,
     )
 
@@ -105,24 +109,28 @@ def fisher_rao(model, theta, x, y) -> float:
         The norm, squared.
 
     Raises:
-        ValueError: shapes or numbers that do not fit.
+        ValueError: shapes or numbers that do not fit, or a loss as :func:`.curvature.fisher` too
+            refuses it.
 
     Example:
         >>> from ddt_utils import networks
         >>> fisher_rao(networks.linear(2), [1.0, 2.0], [[3.0, 1.0]], [0.0])
         25.0
     """
-    from torch.func import grad, jvp, vmap
+    from torch.func import grad, jvp
 
     at = derivatives(model, x, y)
     here = place("theta", model, theta)
-    out, moved = jvp(lambda t: model.outputs(t, at.x), (here,), (here,))
+    with differentiable():
+        out, moved = jvp(lambda t: model.outputs(t, at.x), (here,), (here,))
+        loss = output_loss(model, out.shape[1:])
 
-    def bent(o, u, yi):
-        slope = grad(lambda v: model.output_loss(v[None], yi[None])[0])
-        return u.flatten() @ jvp(slope, (o,), (u,))[1].flatten()
+        def bent(o, yi, u):
+            slope = grad(lambda v: loss(v, yi))
+            return u.flatten() @ jvp(slope, (o,), (u,))[1].flatten()
 
-    return float(_checks.derivative(vmap(bent)(out, moved, at.y).mean()))
+        found = of_any_label(model, bent, out.shape[1:], out, at.y, moved)
+    return float(_checks.derivative(found.mean()))
 
 
 def scalings(model) -> np.ndarray:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ddt_utils import _checks, streams
+from ddt_utils import _checks, _meeting, losses, streams
 
 _KNOWN: ContextVar[bool] = ContextVar("targets were checked before", default=False)
 
@@ -42,6 +42,24 @@ def known_targets():
         _KNOWN.reset(before)
 
 
+@contextmanager
+def differentiable():
+    """Within it torch computes gradients, whatever the caller has switched off around it.
+
+    Example:
+        >>> import torch
+        >>> with torch.inference_mode(), differentiable():
+        ...     place = torch.ones(2, requires_grad=True)
+        ...     slope = torch.autograd.grad((place**2).sum(), place)
+        >>> slope
+        (tensor([2., 2.]),)
+    """
+    import torch
+
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
 @dataclass(frozen=True)
 class Model:
     r"""A model: its parameter blocks, its outputs and the loss of an output.
@@ -50,7 +68,7 @@ class Model:
         name: for messages and captions.
         shapes: (name, shape) of each block of parameters, in the order of the flat vector.
         forward: (blocks by name, inputs (..., B, d)) → outputs (..., B, k).
-        output_loss: (outputs (..., B, k), targets (..., B)) → losses (..., B).
+        output_loss: (outputs (..., B, k), targets (..., B)) → losses (..., B), one for each sample.
         scales: standard deviation of the initial values of each block, 0 for zeros.
         classes: how many classes the targets number, from 0; or 0 if targets are real numbers.
         input_shape: of one sample; None in it is any number. Where this page says (..., B, d), a
@@ -58,6 +76,9 @@ class Model:
         target_shape: of one sample's target; () is one number.
         weight_decay: λ; every sample loss carries :math:`\frac\lambda2|\theta|^2`, which is in the
             gradient of every minibatch and adds nothing to its noise.
+
+    Raises:
+        ValueError: a number of classes or a weight decay that is none.
 
     Example:
         >>> from dataclasses import replace
@@ -88,6 +109,12 @@ class Model:
     target_shape: tuple[int | None, ...] = ()
     weight_decay: float = 0.0
 
+    def __post_init__(self):
+        """Check the numbers, which ``dataclasses.replace`` may bring in."""
+        object.__setattr__(self, "classes", _checks.whole("classes", self.classes))
+        decay = _checks.kept("weight_decay", self.weight_decay, least=0)
+        object.__setattr__(self, "weight_decay", decay)
+
     @property
     def size(self) -> int:
         """The number n of parameters."""
@@ -103,11 +130,13 @@ class Model:
             Tensors by name; each keeps the leading dimensions.
 
         Raises:
-            ValueError: another number of parameters.
+            ValueError: no tensor, or another number of parameters.
         """
-        if theta.shape[-1] != self.size:
+        _meeting.tensor("theta", theta)
+        if not theta.ndim or theta.shape[-1] != self.size:
             raise ValueError(
-                f"{self.name} has {self.size} parameters, got a vector of {theta.shape[-1]}"
+                f"{self.name} has {self.size} parameters, got a vector of "
+                f"{theta.shape[-1] if theta.ndim else 'no axis'}"
             )
         # one split, whose gradient is one concatenation; slices would each fill a whole vector
         parts = theta.split([math.prod(shape) for _, shape in self.shapes], -1)
@@ -123,8 +152,23 @@ class Model:
 
         Returns:
             A tensor of shape (..., B, k).
+
+        Raises:
+            ValueError: no tensors, or not of one precision.
+            RuntimeError: what else torch refuses in the forward, by shape.
+            TypeError: or by kind.
         """
-        return self.forward(self.blocks(theta), x)
+        blocks = self.blocks(theta)
+        _meeting.tensor("x", x)
+        try:
+            return self.forward(blocks, x)
+        except (RuntimeError, TypeError) as error:
+            if x.dtype != theta.dtype and (x.is_floating_point() or "type" in str(error)):
+                raise ValueError(
+                    f"x must have the precision of theta, {theta.dtype}, got {x.dtype}; give "
+                    "x.to(theta.dtype)"
+                ) from error
+            raise
 
     def inputs(self, x) -> np.ndarray:
         """Inputs, checked.
@@ -177,13 +221,44 @@ class Model:
             A tensor of shape (..., B).
 
         Raises:
-            ValueError: a target that is none of the model's classes, or not one for each sample.
+            ValueError: a target that is none of the model's classes, or not one for each sample;
+                inputs that the model does not take, or an ``output_loss`` of another shape.
         """
-        self._require(x, y)
-        losses = self.output_loss(self.outputs(theta, x), y)
+        self._require(theta, x, y)
+        found = self.losses_of(self.outputs(theta, x), y, _meeting.shape(self, theta, x, y))
         if not self.weight_decay:
-            return losses
-        return losses + self.weight_decay / 2 * (theta**2).sum(-1)[..., None]
+            return found
+        return found + self.weight_decay / 2 * (theta**2).sum(-1)[..., None]
+
+    def losses_of(self, out, y, shape):
+        """The losses of outputs, without weight decay.
+
+        Args:
+            out: outputs, shape (..., B, k).
+            y: targets, shape (..., B).
+            shape: the losses must have it; any other would be broadcast, and a mean taken of it.
+
+        Returns:
+            A tensor of that shape.
+
+        Raises:
+            ValueError: losses of another shape, or classes that are not those of the outputs.
+        """
+        kind = getattr(self.output_loss, "loss", self.output_loss)
+        if kind is losses.cross_entropy and out.shape[-1] != self.classes:
+            raise ValueError(
+                f"classes must be as many as the scores of {self.name}, {out.shape[-1]}, got "
+                f"{self.classes}; make a model with more outputs"
+            )
+        found = self.output_loss(out, y)
+        if getattr(found, "shape", None) != shape:
+            got = getattr(found, "shape", None)
+            raise ValueError(
+                f"output_loss of {self.name} must return one loss for each sample, shape "
+                f"{tuple(shape)}, got {type(found).__name__ if got is None else tuple(got)}; take "
+                "out[..., 0] of a single output, and the sum over the axes of an output only"
+            )
+        return found
 
     def loss(self, theta, x, y):
         """The loss averaged over the samples.
@@ -214,7 +289,7 @@ class Model:
         """
         if not self.classes:
             raise ValueError(f"accuracy must be asked of a model with classes, got {self.name}")
-        self._require(x, y)
+        self._require(theta, x, y)
         out = self.outputs(theta, x)
         guess = (out[..., 0] > 0).long() if out.shape[-1] == 1 else out.argmax(-1)
         right = ((guess == y) & ~out.isnan().any(-1)).double()
@@ -247,32 +322,7 @@ class Model:
         ]
         return torch.from_numpy(np.array(draws) * np.concatenate(scales))
 
-    def _require(self, x, y):
-        """Refuse targets that are no classes; within a ``vmap`` over them they cannot be read.
-
-        Targets of another shape would be broadcast: each sample would meet all of them.
-
-        Raises:
-            ValueError: a target that is no class, or not one target for each sample.
-        """
-        import torch
-
-        if _KNOWN.get():
-            return
-        if not torch.is_tensor(y):
-            raise ValueError(f"y must be a tensor, got {type(y).__name__}; give torch.as_tensor(y)")
-        count = x.shape[x.ndim - 1 - len(self.input_shape)]
-        found = tuple(y.shape[: y.ndim - len(self.target_shape)])
-        if not found or found[-1] != count:
-            raise ValueError(
-                f"y must have one target for each of {count} samples, got shape {tuple(y.shape)}; "
-                "drop or move an axis of it"
-            )
-        if not self.classes:
-            return
-        try:
-            wrong = bool(((y != y.floor()) | (y < 0) | (y >= self.classes)).any())
-        except RuntimeError:
-            return
-        if wrong:
-            _checks.classes("y", y.tolist(), self.classes)
+    def _require(self, theta, x, y):
+        """Refuse what does not belong to the model, unless that was checked before."""
+        if not _KNOWN.get():
+            _meeting.require(self, theta, x, y)

@@ -71,8 +71,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ddt_utils import _checks, _module, _probe, losses, streams
-from ddt_utils.model import Model
+from ddt_utils import _checks, _module, _own_loss, _probe, losses, streams
+from ddt_utils.model import Model, differentiable
 
 _LOSSES = ("cross entropy", "squared")
 
@@ -115,6 +115,23 @@ class ModuleModel(Model):
             bad = found[found != np.floor(found)][0]
             raise ValueError(f"x must be whole numbers, as {self.name} takes them, got {bad:g}")
         return found.astype(np.int64)
+
+    def losses_of(self, out, y, shape):
+        """The losses of outputs; see :meth:`ddt_utils.model.Model.losses_of`.
+
+        Args:
+            out: outputs, shape (..., B, k).
+            y: targets, shape (..., B); whole numbers that are no classes are made real for a loss
+                of one's own.
+            shape: of the losses.
+
+        Returns:
+            A tensor of that shape.
+        """
+        own = getattr(self.output_loss, "own", False)
+        if own and not self.classes and not y.is_floating_point():
+            y = y.to(out.dtype)
+        return super().losses_of(out, y, shape)
 
     def theta(self, module):
         """The parameters of a module of this kind, as one vector.
@@ -237,7 +254,8 @@ def from_module(
         The model.
 
     Raises:
-        ValueError: what is no such module, loss or shape, with what to do about it.
+        ValueError: what is no such module, loss or shape, with what to do about it; a loss that is
+            not finite for every class, or divides each sample by the weight of its class.
 
     Example:
         >>> import numpy as np, torch
@@ -252,6 +270,12 @@ def from_module(
         >>> curvature.hessian(model, model.theta(net), x, y).shape
         (83, 83)
     """
+    with differentiable():
+        return _made(module, loss, inputs, targets, classes, weight_decay, name)
+
+
+def _made(module, loss, inputs, targets, classes, weight_decay, name):
+    """The model."""
     kept, values = _module.template(module)
     asked = inputs
     if inputs is None:
@@ -281,7 +305,7 @@ def from_module(
         whole_inputs=whole,
     )
     if callable(loss):
-        _try_loss(model, values, whole)
+        _own_loss.tried(model, values, whole)
     return model
 
 
@@ -316,6 +340,7 @@ def _tried(forward, values, asked):
 def _loss(loss, shape, targets, classes):
     """The loss of an output of that shape, the shape of its targets, and how many classes."""
     if callable(loss):
+        _own_loss.refuse(loss)
         found = _shape("targets", () if targets is None else targets)
         count = _checks.whole("classes", classes)
         return _module.OutputLoss(loss, len(shape), len(found), own=True), found, count
@@ -332,25 +357,3 @@ def _loss(loss, shape, targets, classes):
     kind = losses.binary_cross_entropy if single else losses.cross_entropy
     found = shape[:-1]
     return _module.OutputLoss(kind, len(shape), len(found)), found, max(2, shape[-1])
-
-
-def _try_loss(model, values, whole):
-    """Refuse a loss of one's own that is none, of one sample at a time."""
-    import torch
-
-    x = _probe.inputs(model.input_shape, whole)
-    kind = torch.int64 if model.classes else torch.float64
-    y = torch.zeros((len(x), *model.target_shape), dtype=kind)
-    theta = torch.cat([part.flatten() for part in values.values()])
-
-    def value(theta):
-        return model.loss(theta, x, y)
-
-    with _probe.derivatives():
-        found = value(theta.expand(2, -1).clone().requires_grad_())
-        torch.func.jvp(torch.func.grad(value), (theta,), (theta,))
-    if found.dtype != torch.float64 or not found.requires_grad:
-        raise ValueError(
-            f"loss must return one real number that changes with the output, got {found.dtype} "
-            f"{'with' if found.requires_grad else 'without'} a gradient; take no argmax in it"
-        )

@@ -24,7 +24,7 @@ from __future__ import annotations
 import numpy as np
 
 from ddt_utils import _checks
-from ddt_utils._derivatives import derivatives, place
+from ddt_utils._derivatives import derivatives, jacobians, output_loss, place
 
 _NONE = 1e-6  # of the largest curvature: what is smaller moves nobody
 _ROUNDS = 10_000
@@ -61,17 +61,9 @@ def curvature_rows(model, theta, x, y) -> np.ndarray:
     out = model.outputs(theta, at.x).detach()
     shape = out.shape[1:]
 
-    def outputs(theta, xi):
-        return model.outputs(theta, xi[None])[0].flatten()
-
-    def bent(out, yi):
-        def loss(o):
-            return model.output_loss(o.reshape(1, *shape), yi[None])[0]
-
-        return jacrev(jacrev(loss))(out)
-
+    bent = jacrev(jacrev(output_loss(model, shape)))
     chunk = max(1, 2**22 // model.size)
-    jacobian = vmap(jacrev(outputs), (None, 0), chunk_size=chunk)(theta, at.x).detach()
+    jacobian = jacobians(model, theta, at.x, chunk).detach()
     values, frame = np.linalg.eigh(_checks.derivative(vmap(bent)(out.flatten(1), at.y)))
     if (values < -1e-9 * np.abs(values).max()).any():
         raise ValueError(

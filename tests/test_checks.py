@@ -94,6 +94,11 @@ def test_arrays():
     for values in ("abc", [1j, 2], [[1], [2, 3]], [True, False], [None]):
         with pytest.raises(ValueError, match="^theta must be"):
             _checks.array("theta", values)
+    for kind in (float, int, bool):
+        masked = np.ma.array([3, 0, 1], mask=[False, True, False]).astype(kind)
+        with pytest.raises(ValueError, match="theta must be numbers, got masked ones; leave such"):
+            _checks.array("theta", _checks.as_numbers(masked))
+    assert _checks.array("theta", np.ma.array([3.0, 0.5])).tolist() == [3.0, 0.5]
 
 
 def test_a_long_value_is_cut_short():

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from dataclasses import replace
+from functools import partial
 from itertools import combinations, product
 
 import numpy as np
@@ -9,8 +11,9 @@ import pytest
 import torch
 from scipy.special import expit
 from scipy.special import softmax as softmax_of
+from torch.nn import functional as F
 
-from ddt_utils import flatness, networks, passes
+from ddt_utils import flatness, networks, passes, stability
 from ddt_utils.curvature import (
     LARGEST,
     fisher,
@@ -187,6 +190,82 @@ def test_the_fisher_information_is_refused_where_its_formula_does_not_hold():
     )
     with pytest.raises(ValueError, match="outputs of quartic must be natural parameters"):
         fisher(quartic, place(model), x)
+
+
+@pytest.mark.parametrize(
+    "loss, words",
+    [
+        (partial(F.cross_entropy, weight=torch.tensor([1, 1, 9.0]).double()), "natural parameters"),
+        (lambda out, y, reduction: 2 * F.cross_entropy(out, y, reduction="none"), "up to 1 only"),
+        (partial(F.cross_entropy, label_smoothing=0.1), "minus the logarithm of a class's prob"),
+        (F.cross_entropy, ""),
+    ],
+)
+def test_every_label_has_its_probability(loss, words):
+    """The first two labels have the same weight here, and the third another."""
+    model = replace(MODELS[1][0], output_loss=partial(loss, reduction="none"))
+    theta = place(model)
+    asks = (lambda m: fisher(m, theta, X), lambda m: flatness.fisher_rao(m, theta, X, CLASSES))
+    for ask in asks:
+        if words:
+            with pytest.raises(ValueError, match=words):
+                ask(model)
+        else:
+            np.testing.assert_allclose(ask(model), ask(MODELS[1][0]), rtol=1e-10, atol=1e-13)
+
+
+def test_layers_that_are_mapped_over_samples_only_have_a_fisher_matrix():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(4)
+        net = torch.nn.Sequential(torch.nn.Linear(D, 5), torch.nn.PReLU(), torch.nn.Linear(5, 3))
+    model, expected = networks.from_module(net), 0
+    theta = model.theta(net).numpy()
+    chance = softmax_of(model.module(theta)(torch.tensor(X)).detach().numpy(), axis=1)
+    for label in range(3):
+        rows = sample_gradients(model, theta, X, np.full(M, label))
+        expected = expected + (chance[:, label] * rows.T) @ rows / M
+    np.testing.assert_allclose(fisher(model, theta, X), expected, rtol=1e-11, atol=1e-13)
+    rows = stability.curvature_rows(model, theta, X, CLASSES)
+    np.testing.assert_allclose(np.einsum("mki,mkj->ij", rows, rows) / M, expected, atol=1e-12)
+
+
+SWITCHES = [torch.no_grad, torch.inference_mode, lambda: torch.set_grad_enabled(False)]
+
+
+@pytest.mark.parametrize("switch", SWITCHES, ids=["no_grad", "inference_mode", "set"])
+def test_the_caller_may_have_switched_gradients_off(switch):
+    plain, x, y = MODELS[5]
+
+    def module():
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(4)
+            return torch.nn.Sequential(
+                torch.nn.Linear(D, 3), torch.nn.Tanh(), torch.nn.Linear(3, 3)
+            )
+
+    def all_of_them():
+        net = module()
+        wrapped = networks.from_module(net)
+        for model, theta in ((plain, plain.initial(1, seed=3)[0]), (wrapped, wrapped.theta(net))):
+            for function in (hessian, sample_gradients, gradient_covariance, second_moment):
+                yield function(model, theta, x, y)
+            yield fisher(model, theta, x)
+            yield hessian_operator(model, theta, x, y) @ np.ones(model.size)
+            yield hessian_vector_product(model, theta, x, y, np.ones(model.size))
+            yield flatness.fisher_rao(model, theta, x, y)
+            yield stability.curvature_rows(model, theta, x, y)
+        [found] = passes.critical_points(MODELS[0][0], np.zeros(D), X, SIGNS, index=0)
+        yield found.location
+
+    expected, before = [*all_of_them()], torch.is_grad_enabled()
+    try:
+        with switch():
+            found = [*all_of_them()]
+            assert not torch.is_grad_enabled()
+    finally:
+        torch.set_grad_enabled(before)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @every_model

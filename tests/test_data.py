@@ -315,8 +315,20 @@ def test_groups_are_named_by_a_name_or_by_names():
     for wrong in (1, 0.5, []):
         with pytest.raises(ValueError, match="binary must name some but not all"):
             cards.grouped(wrong)
-    with pytest.raises(ValueError, match="classes must have names of their own"):
-        Dataset("twins", cards.inputs, cards.targets, ("A", "A", "B"))
+    for twins in (("A", "A", "B"), (0, "0", 1)):
+        with pytest.raises(ValueError, match="classes must have names of their own"):
+            Dataset("twins", cards.inputs, cards.targets, twins)
+
+
+def test_names_of_classes_have_an_order():
+    inputs, targets = np.ones((3, 2)), [0, 1, 1]
+    for names in (np.array(["a", "b"]), ["a", "b"], iter("ab"), {"a": 3, "b": 2}):
+        assert Dataset("letters", inputs, targets, names).classes == ("a", "b")
+    for wrong in (2, None, {"a", "b"}, frozenset("ab"), ([1], [2]), np.array([["a"], ["b"]])):
+        with pytest.raises(ValueError, match="(?s)classes must be names in .*; give a tuple"):
+            Dataset("letters", inputs, targets, wrong)
+    with pytest.raises(ValueError, match="device must be one of torch's, got 'foo'"):
+        Dataset("letters", inputs, targets).tensors("foo")
 
 
 def test_whole_floats_are_counts_for_every_generator():

@@ -1,5 +1,7 @@
 """Measures of flatness: whole matrices, copies of networks of two and three layers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -34,6 +36,21 @@ def test_copies_compute_the_same_and_share_three_measures(widths, classes):
     assert other.trace > 1.5 * one.trace and other.top != pytest.approx(one.top, rel=0.1)
     a = np.exp(np.log(factors) @ scalings(net))
     np.testing.assert_allclose(other.diagonal, one.diagonal / a**2, rtol=1e-8, atol=1e-12)
+
+
+def test_weight_decay_is_not_what_copies_share():
+    """Its curvature is the same in every copy, and no copy of the loss."""
+    net, theta, x, y = trained((3, 5, 1), 2, 6)
+    decayed = replace(net, weight_decay=0.3)
+    twin = copy(theta, scalings(net), np.exp(np.random.default_rng(2).standard_normal(5)))
+    plain = flatness(net, theta, x, y)
+    for place in (theta, twin):
+        got = flatness(decayed, place, x, y)
+        for name in ("relative", "fisher_rao", "flattest"):
+            assert getattr(got, name) == pytest.approx(getattr(plain, name), rel=1e-8)
+        own = flatness(net, place, x, y)
+        assert got.trace == pytest.approx(own.trace + 0.3 * net.size)
+        assert got.top == pytest.approx(own.top + 0.3)
 
 
 def test_the_measures_are_what_their_names_say():

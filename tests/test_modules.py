@@ -1,6 +1,8 @@
 """Modules of one's own as models, against torch's autograd and plain loops, one by one."""
 
 import copy
+from collections import deque
+from functools import partial
 
 import numpy as np
 import pytest
@@ -422,8 +424,8 @@ def rounded_through(net, x):
     return out + (out.round() - out).detach()
 
 
-def padded():
-    return nn.Sequential(nn.Embedding(3, 2, padding_idx=0), nn.Flatten(), nn.Linear(8, 2))
+def padded(at=0):
+    return nn.Sequential(nn.Embedding(3, 2, padding_idx=at), nn.Flatten(), nn.Linear(8, 2))
 
 
 def renormed():
@@ -438,6 +440,42 @@ def kept(net, x):
 def counted(net, x):
     net.calls = getattr(net, "calls", 0) + 1
     return net.line(x) * net.extra
+
+
+class Keeps(nn.Module):
+    """Activations, in a list or a dictionary that is there from the beginning."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.line, self.kept = nn.Linear(3, 2), kind()
+
+    def forward(self, x):
+        out = self.line(x)
+        if isinstance(self.kept, dict):
+            self.kept.setdefault("all", {})["last"] = out.detach()
+        else:
+            self.kept.append(out.detach())
+        return out
+
+
+def hooked(how):
+    net = nn.Linear(3, 2)
+    getattr(net.weight, how)(lambda slope: None)
+    return networks.from_module(net)
+
+
+def sharing(columns):
+    """Two layers whose weights lie in one piece of memory, columns 0 to 2 and others."""
+    net, whole = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3)), torch.randn(3, 6)
+    net[0].weight.data, net[1].weight.data = whole[:, :3], whole[:, columns]
+    return networks.from_module(net)
+
+
+WEIGHTS = torch.tensor([1.0, 1.0, 10.0]).double()
+
+
+def of_classes(loss, count=3):
+    return networks.from_module(nn.Linear(4, 3), loss, classes=count)
 
 
 def compiled():
@@ -501,7 +539,7 @@ LINE = nn.Linear(3, 2)
         (odd(lambda net, x: net.line(x).detach() * net.extra), "zero for 'line.weight'"),
         (odd(lambda net, x: net.line(x) * net.line(x).detach() * net.extra), "slope .* no detach"),
         (odd(rounded_through), "got the slope .* where the output changes by"),
-        (lambda: networks.from_module(padded(), inputs=(4,)), "got the slope .*padding_idx"),
+        (lambda: networks.from_module(padded(), inputs=(4,)), "layer .0. with padding_idx=0"),
         (odd(kept), "keep nothing of a call in the module, got the attribute 'last'"),
         (odd(counted), "keep nothing of a call in the module, got the attribute 'calls'"),
         (lambda: networks.from_module(nn.utils.spectral_norm(nn.Linear(3, 2))), "keep nothing of"),
@@ -530,11 +568,58 @@ LINE = nn.Linear(3, 2)
         (lambda: networks.from_module(LINE, F.huber_loss, targets=(2,)), "smooth_l1_loss for hub"),
         (lambda: networks.from_module(weight_norm(nn.Linear(3, 2))), "forward over reverse"),
         (lambda: networks.from_module(LINE, weight_decay=-1), "weight_decay must be"),
+        *(
+            (lambda at=at: networks.from_module(padded(at), inputs=(4,)), "layer '0' with padding")
+            for at in (2, -1)
+        ),
+        (lambda: hooked("register_hook"), "got a hook on 'weight', .*mask into forward"),
+        (lambda: hooked("register_post_accumulate_grad_hook"), "got a hook on 'weight'"),
+        (lambda: sharing(slice(0, 3)), "got '1.weight' in the memory of '0.weight'; tie them"),
+        (lambda: sharing(slice(2, 5)), "got '1.weight' in the memory of '0.weight'; tie them"),
+        *(
+            (lambda kind=kind: networks.from_module(Keeps(kind)), "got the attribute 'kept'")
+            for kind in (list, dict, deque)
+        ),
+        (lambda: of_classes(nn.CrossEntropyLoss(WEIGHTS)), "a mean that divides .*='sum'"),
+        (lambda: of_classes(nn.NLLLoss(WEIGHTS)), "a mean that divides .* reduction='sum'"),
+        (lambda: of_classes(partial(F.cross_entropy, weight=WEIGHTS)), "a mean that divides"),
+        (lambda: of_classes(nn.CrossEntropyLoss(ignore_index=0)), "got nan for class 0; leave out"),
+        (lambda: of_classes(nn.CrossEntropyLoss(ignore_index=2)), "got nan for class 2; leave out"),
+        (lambda: of_classes(F.cross_entropy, 5), "each of 5 classes, got .*; give classes="),
+        (lambda: of_classes(nn.CrossEntropyLoss(), 0), "got no number for .*; give classes=3"),
+        (lambda: of_classes(nn.CrossEntropyLoss), "got the class CrossEntropyLoss; make one, Cros"),
     ],
 )  # fmt: skip
 def test_errors(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_what_is_nearly_refused_is_right():
+    """Disjoint pieces of one memory, a frozen row of padding, weights of classes in a sum."""
+    assert sharing(slice(3, 6)).size == 24
+    frozen = padded(2)
+    frozen[0].requires_grad_(False)
+    assert networks.from_module(frozen, inputs=(4,)).size == 18
+    net, x, y = made(lambda: nn.Linear(4, 3)), reals(M, 4), torch.arange(M) % 3
+    for loss in (nn.CrossEntropyLoss(WEIGHTS, reduction="sum"), nn.CrossEntropyLoss()):
+        model = networks.from_module(net, loss, classes=3)
+        found = model.loss(model.theta(net), x, y) * (M if loss.reduction == "sum" else 1)
+        torch.testing.assert_close(found, loss(net(x), y))
+    masked = nn.BCEWithLogitsLoss(weight=WEIGHTS)
+    model, goal = networks.from_module(net, masked, targets=(3,)), (reals(M, 3) > 0).double()
+    torch.testing.assert_close(model.loss(model.theta(net), x, goal), masked(net(x), goal))
+
+
+def test_whole_numbers_are_real_targets_for_a_loss_of_one_s_own():
+    net = made(lambda: nn.Linear(4, 1))
+    model, x = networks.from_module(net, lambda out, y: F.mse_loss(out[0], y)), reals(M, 4)
+    theta, y = model.theta(net), torch.arange(M)
+    for ask in (curvature.hessian, curvature.sample_gradients):
+        np.testing.assert_array_equal(ask(model, theta, x, y), ask(model, theta, x, y.double()))
+    crowd = Replicas(model, x, y, SGD(0.1, 2), start=theta, seed=1).run(3)
+    other = Replicas(model, x, y.double(), SGD(0.1, 2), start=theta, seed=1).run(3)
+    assert torch.equal(crowd.theta, other.theta)
 
 
 def rows(out, y):

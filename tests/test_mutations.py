@@ -772,8 +772,8 @@ MISTAKES = {
     ),
     "a relative sharpness with weights that are not squared": (
         "flatness.py",
-        "float(weights**2 @ diagonal)",
-        "float(abs(weights) @ diagonal)",
+        "float(weights**2 @ shared)",
+        "float(abs(weights) @ shared)",
         "test_flatness.py::test_the_measures_are_what_their_names_say",
     ),
     "the weights out of a unit scaled like those into it": (

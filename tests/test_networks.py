@@ -1,10 +1,13 @@
 """Models against torch.nn, closed forms and each other."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from ddt_utils import losses, networks
+from ddt_utils import curvature, flatness, losses, networks, passes, stability
+from ddt_utils.replicas import SGD, Replicas
 
 RNG = np.random.default_rng(5)
 X = torch.from_numpy(RNG.normal(size=(12, 6)))
@@ -203,6 +206,75 @@ def test_inputs_of_another_width_are_refused(model, x, y):
             model.inputs(wrong)
 
 
+@pytest.mark.parametrize("model, x, y", MODELS, ids=NAMES)
+def test_what_meets_a_model_is_a_tensor_of_its_width_and_precision(model, x, y):
+    theta = model.initial(2, seed=1)
+    for ask in (model.loss, model.sample_losses):
+        for wrong in (x[:, :-1], x[:, :1], torch.cat([x, x], 1), x[0]):
+            with pytest.raises(ValueError, match="x must have shape|one target for each"):
+                ask(theta, wrong, y)
+        with pytest.raises(ValueError, match="x must be a tensor, got ndarray; give torch.as_ten"):
+            ask(theta, x.numpy(), y)
+        with pytest.raises(ValueError, match="theta must be a tensor, got ndarray"):
+            ask(theta.numpy(), x, y)
+    for wrong in ((theta.numpy(), x), (theta, x.numpy())):
+        with pytest.raises(ValueError, match="must be a tensor"):
+            model.outputs(*wrong)
+    if "quadratic" in model.name:  # a difference, of any two precisions
+        return
+    for wrong in (x.float(), x.long()):
+        with pytest.raises(ValueError, match="x must have the precision of theta, torch.float64"):
+            model.loss(theta, wrong, y)
+    torch.testing.assert_close(model.loss(theta.float(), x.float(), y).double(),
+                               model.loss(theta, x, y), rtol=1e-4, atol=1e-5)  # fmt: skip
+
+
+SHAPES = {
+    "each output meets all targets": lambda out, y: (out - y) ** 2 / 2,
+    "an axis is kept": lambda out, y: (out - y[..., None]) ** 2 / 2,
+    "a mean over everything": lambda out, y: ((out[..., 0] - y) ** 2).mean(),
+    "a mean over the replicas": lambda out, y: ((out[..., 0] - y) ** 2).flatten(0, -2).mean(0),
+    "a number": lambda out, y: 0.5,
+}
+
+
+@pytest.mark.parametrize("loss", SHAPES.values(), ids=SHAPES)
+def test_a_loss_of_another_shape_is_refused(loss):
+    """Broadcast, it would still have a mean: of each sample with the targets of all the others."""
+    model = replace(networks.linear(6), output_loss=loss)
+    one = model.initial(1, seed=1)[0]
+    own = torch.stack([X, 2 * X, X, -X])  # minibatches of four replicas
+    asks = [
+        lambda: model.loss(one.expand(4, 6), X, REALS),
+        lambda: model.loss(one.expand(4, 6), own, REALS),
+        lambda: model.loss(one, own, REALS),
+        lambda: Replicas(model, X, REALS, SGD(0.1, 3), start=one, replicas=3, seed=1).run(1),
+        lambda: passes.critical_points(model, one, X, REALS, index=0),
+    ]
+    if loss is not SHAPES["a mean over the replicas"]:
+        asks += [
+            lambda: curvature.hessian(model, one, X, REALS),
+            lambda: curvature.sample_gradients(model, one, X, REALS),
+            lambda: curvature.fisher(model, one, X),
+            lambda: flatness.fisher_rao(model, one, X, REALS),
+            lambda: stability.curvature_rows(model, one, X, REALS),
+        ]
+    for ask in asks:
+        with pytest.raises(ValueError, match="output_loss of linear regression .* for each sample"):
+            ask()
+
+
+def test_leading_axes_of_samples_and_targets_are_replicas_too():
+    model = networks.linear(6)
+    one, own, y = model.initial(1, seed=1)[0], torch.stack([X, 2 * X, -X]), REALS
+    rows = torch.stack([model.sample_losses(one, x, y) for x in own])
+    torch.testing.assert_close(model.sample_losses(one, own, y), rows)
+    torch.testing.assert_close(model.sample_losses(one.expand(3, 6), own, y), rows)
+    many = torch.stack([y, y + 1])
+    rows = torch.stack([model.sample_losses(one, X, goal) for goal in many])
+    torch.testing.assert_close(model.sample_losses(one, X, many), rows)
+
+
 @pytest.mark.parametrize("margin", [690.0, 709.5, 1e3, 1e30, 1e308])
 def test_the_loss_of_two_classes_has_curvature_zero_far_out_not_nan(margin):
     """p(1 − p) with p = 1/(1 + e^f) is below 1e-299 there; the slope is 0 or 1."""
@@ -216,6 +288,12 @@ def test_the_loss_of_two_classes_has_curvature_zero_far_out_not_nan(margin):
         slope = float(torch.func.grad(loss)(here))
         assert slope == pytest.approx(1 - label, abs=1e-290)
         assert 0 <= float(torch.func.hessian(loss)(here)) < 1e-290
+
+
+def other_classes(model):
+    """As many as the data have, without scores for them."""
+    changed = replace(model, classes=5)
+    return changed.loss(torch.zeros(model.size).double(), X, CLASSES + 2)
 
 
 def test_a_network_that_says_nothing_classifies_nothing():
@@ -245,6 +323,17 @@ def test_a_network_that_says_nothing_classifies_nothing():
         (lambda: networks.quadratic(np.nan * np.eye(2)), "hessian must be finite"),
         *((lambda v=v: networks.linear(3).initial(v, seed=1), "replicas") for v in (0, -1, "2")),
         (lambda: networks.logistic(3).blocks(torch.zeros(4)), "has 3 parameters, got a vector"),
+        (lambda: networks.logistic(3).blocks(torch.tensor(1.0)), "has 3 parameters, got a vector"),
+        *(
+            (lambda v=v: replace(networks.linear(3), weight_decay=v), "weight_decay must be")
+            for v in (np.nan, -1, "a", None)
+        ),
+        *(
+            (lambda v=v: replace(networks.softmax(3, 2), classes=v), "classes must be")
+            for v in (-1, 2.5, "a", None)
+        ),
+        (lambda: other_classes(networks.softmax(6, 2)), "many as the scores of softmax .*, 2, got"),
+        (lambda: other_classes(networks.from_module(torch.nn.Linear(6, 3))), ", 3, got 5; make a"),
     ],
 )  # fmt: skip
 def test_errors(make, message):
