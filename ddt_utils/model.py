@@ -42,6 +42,24 @@ def known_targets():
         _KNOWN.reset(before)
 
 
+@contextmanager
+def differentiable():
+    """Within it torch computes gradients, whatever the caller has switched off around it.
+
+    Example:
+        >>> import torch
+        >>> with torch.inference_mode(), differentiable():
+        ...     place = torch.ones(2, requires_grad=True)
+        ...     slope = torch.autograd.grad((place**2).sum(), place)
+        >>> slope
+        (tensor([2., 2.]),)
+    """
+    import torch
+
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
 @dataclass(frozen=True)
 class Model:
     r"""A model: its parameter blocks, its outputs and the loss of an output.
