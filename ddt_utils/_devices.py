@@ -34,12 +34,13 @@ def chosen(device, available: Callable[[], bool]):
     return device
 
 
-def of_torch(device):
+def of_torch(device, dtype=None):
     """The device as torch has it.
 
     Args:
         device: ``"cpu"``, ``"cuda"``, ``"auto"``, any other of torch's, or None; see
             :func:`chosen`.
+        dtype: of the numbers that it must hold; torch's own by default.
 
     Returns:
         A ``torch.device``.
@@ -61,6 +62,14 @@ def of_torch(device):
             f"device must be one that torch can use here, got {named!r}{source}, and torch sees no "
             'GPU; take "cpu", or "auto" for a GPU where there is one'
         )
+    if found.type not in ("cpu", "cuda"):
+        try:
+            torch.zeros(1, dtype=dtype, device=found).cpu()  # "meta" has no numbers to bring home
+        except (RuntimeError, NotImplementedError, TypeError) as error:
+            raise ValueError(
+                f"device must be one that torch can use here, got {named!r} ({str(error)[:80]}); "
+                f"take one of {', '.join(map(repr, NAMES))}"
+            ) from error
     return found
 
 

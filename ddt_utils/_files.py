@@ -60,6 +60,26 @@ def write(path, data: bytes | str) -> None:
         raise
 
 
+def folder(name: str, value) -> Path:
+    """A folder, which may not be there yet; ``~`` is one's home.
+
+    Args:
+        name: what it is called.
+        value: a text or a path.
+
+    Returns:
+        Its path.
+
+    Raises:
+        ValueError: it is no path, or it is a file or lies in one.
+    """
+    named = isinstance(value, (str, Path)) and bool(str(value).strip())
+    path = Path(os.path.expanduser(value)) if named else None
+    if not named or not next((p for p in (path, *path.parents) if p.exists()), path).is_dir():
+        raise ValueError(f"{name} must be a folder, got {value!r}; it is made if it is not there")
+    return path
+
+
 def write_json(path, content, *, indent: int | None = None) -> None:
     """Put numbers, texts, lists and dictionaries into a JSON file, all of it or nothing.
 

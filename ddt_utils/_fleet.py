@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
-from ddt_utils import _blocks, provenance
+from ddt_utils import _blocks, _checks, provenance
 from ddt_utils.escape import DIVERGED, ESCAPED
 
 FAR = 1e6  # a replica with a larger parameter has diverged
@@ -36,6 +38,32 @@ class Fleet:
         self._graph = (None, None)
         self._graphs = self._patient = device.type == "cuda"  # a GPU is asked once a block
 
+    def _digest(self):
+        parts = dict(model=self.model, rule=self.rule, seed=self.seed, first=self.first)
+        return provenance.digest(parts | dict(x=self.x, y=self.y, start=self._start))
+
+    def _first_state(self):
+        """What the rule carries at the beginning."""
+        state, count = self.rule.initial_state(self.theta), len(self.theta)
+        found = state.values() if isinstance(state, Mapping) else [None]
+        if not all(_is_tensor(part) and part.ndim and len(part) == count for part in found):
+            raise ValueError(
+                f"a rule's initial_state must return tensors with {count} rows by name, one row "
+                f"per replica, got {str(state)[:120]}; return {{}} if nothing is carried"
+            )
+        return state
+
+    def _rate(self):
+        """The learning rate, one or one per replica: what an iteration counts."""
+        remedy = "the rule must have one, or one per replica; times are counted in it"
+        rate = getattr(self.rule, "learning_rate", None)
+        if rate is None:
+            raise ValueError(f"learning_rate must be a number above 0, got none; {remedy}")
+        rate = _checks.array("learning_rate", rate, remedy=remedy)
+        if rate.ndim > 1 or rate.size not in (1, len(self.theta)) or not (rate > 0).all():
+            raise ValueError(f"learning_rate must be above 0, got {str(rate)[:80]}; {remedy}")
+        return rate
+
     def _left(self):
         """How many iterations are left in this block."""
         return self._blocks.length - self.iteration % self._blocks.length
@@ -58,13 +86,23 @@ class Fleet:
             self._move(rows, *self._step(*old, draw, self.iteration), 1, rest)
 
     def _step(self, theta, old, draw, iteration):
-        theta, state = self.rule.step(self.gradient, theta, old, draw, iteration)
-        if state.keys() != old.keys():
+        found = self.rule.step(self.gradient, theta, old, draw, iteration)
+        if not (isinstance(found, (tuple, list)) and len(found) == 2):
+            raise ValueError(
+                "a rule's step must return the new parameters and the new state, got "
+                f"{type(found).__name__}; end it with: return theta, state"
+            )
+        new, state = found
+        if not isinstance(state, Mapping) or state.keys() != old.keys():
             raise ValueError(
                 f"a rule's step must return the state that it was given, {sorted(old)}, got "
-                f"{sorted(state)}; name all of it in initial_state"
+                f"{sorted(state) if isinstance(state, Mapping) else type(state).__name__}; name "
+                "all of it in initial_state"
             )
-        return theta, state
+        _require_like("new parameters", new, theta)
+        for name, part in state.items():
+            _require_like(name, part, old[name])
+        return new, state
 
     def _launched(self, rows, drawn, count, rest):
         """The same by a CUDA graph; False if this rule cannot be captured in one."""
@@ -149,21 +187,38 @@ class Fleet:
                 "make new replicas to ask another question"
             )
         if not self._asked:
-            out = np.asarray(criterion.outside(self.theta, self.loss).cpu())
+            out = self._outside(criterion, self.theta)
             if out.any():
                 raise ValueError(
-                    f"replicas must begin inside, got {out.sum()} of {out.size} that are outside "
-                    f"already for {criterion!r}; start elsewhere, or ask for more"
+                    f"replicas must begin inside, got {int(out.sum())} of {len(out)} that are "
+                    f"outside already for {criterion!r}; start elsewhere, or ask for more"
                 )
             self._looked = self._since = self.iteration
             self._asked = asked
+
+    def _outside(self, criterion, theta):
+        """Who is outside; truth values of a criterion of one's own may be NumPy's or a list."""
+        import torch
+
+        found = criterion.outside(theta, self.loss)
+        try:
+            found = torch.as_tensor(found, device=theta.device)
+        except (TypeError, ValueError, RuntimeError):
+            pass  # refused below
+        wrong = not _is_tensor(found) or found.dtype != torch.bool
+        if wrong or found.shape != theta.shape[:1]:
+            raise ValueError(
+                f"a criterion's outside must return one truth value per replica, {len(theta)} of "
+                f"them, got {_kind(found)}; compare, and take any(-1) over the parameters"
+            )
+        return found
 
     def _look(self, criterion, rows):
         """Note which replicas have escaped or diverged; no host is asked."""
         import torch
 
         theta, status = (v[index(rows, v)] for v in (self.theta, self._status))
-        outside = torch.where(criterion.outside(theta, self.loss).to(theta.device), ESCAPED, 0)
+        outside = torch.where(self._outside(criterion, theta), ESCAPED, 0)
         found = torch.where(finite(theta), outside, DIVERGED)
         self._note(rows, found, (status == 0) & (found != 0), self.iteration)
         self._looked = self.iteration
@@ -179,12 +234,45 @@ class Fleet:
     def _report(self):
         """Who has diverged, in words."""
         lost = self.diverged
+        bad = self.theta[[*lost]].isnan().any(-1).tolist()
+        where = f"beyond {FAR:g}" + (" or NaN" if any(bad) else "")
+        remedy = "take a smaller learning_rate"
+        if any(bad):
+            remedy = "see what rule and loss give there, or " + remedy
+        where = "that is NaN" if all(bad) else where
         some = ", ".join(f"{i} in iteration {k}" for i, k in [*lost.items()][:5])
         return (
-            f"{len(lost)} of {len(self.theta)} replicas diverged, with a parameter beyond {FAR:g} "
-            f"(number {some}{', …' if len(lost) > 5 else ''}); they stand still; take a smaller "
-            "learning_rate"
+            f"{len(lost)} of {len(self.theta)} replicas diverged, with a parameter {where} "
+            f"(number {some}{', …' if len(lost) > 5 else ''}); they stand still; {remedy}"
         )
+
+
+def spread(begin, count, size):
+    """Where the replicas begin, each by itself.
+
+    Args:
+        begin: a tensor of shape (n,) or (R, n).
+        count: R, or None.
+        size: n.
+
+    Returns:
+        A tensor of shape (R, n).
+
+    Raises:
+        ValueError: another shape, or a replica that begins beyond the bound.
+    """
+    given = tuple(begin.shape)
+    begin = begin.expand(count or 1, -1) if begin.ndim == 1 else begin
+    if begin.ndim != 2 or begin.shape != (count or len(begin), size) or not len(begin):
+        raise ValueError(
+            f"start must have shape ({size},), or ({count or 'R'}, {size}), got {given}"
+        )
+    if not bool(finite(begin).all()):
+        raise ValueError(
+            f"start must be within ±{FAR:g}, got {float(begin.abs().max()):g}; beyond, a replica "
+            "counts as diverged"
+        )
+    return begin
 
 
 def finite(theta):
@@ -212,3 +300,24 @@ def index(rows, like):
     import torch
 
     return slice(None) if rows.size == len(like) else torch.from_numpy(rows).to(like.device)
+
+
+def _is_tensor(value):
+    return hasattr(value, "is_floating_point")
+
+
+def _kind(value):
+    """What a value is, in words."""
+    if _is_tensor(value):
+        return f"{value.dtype} of shape {tuple(value.shape)}"
+    return f"what is no tensor, {type(value).__name__}"
+
+
+def _require_like(name, found, like):
+    """Refuse what a step returns if it cannot take the place of what the step was given."""
+    fits = _is_tensor(found) and found.shape == like.shape
+    if not (fits and found.dtype == like.dtype and found.device == like.device):
+        raise ValueError(
+            f"a rule's step must return {name} like those that it was given, {_kind(like)} on "
+            f"{like.device}, got {_kind(found)}; compute with the tensors that it is given"
+        )

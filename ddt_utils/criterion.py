@@ -69,7 +69,7 @@ class Beyond(Criterion):
 
     Raises:
         ValueError: the direction is zero, or has not as many numbers as the point; by
-            :meth:`condition`, if the landscape has not as many variables.
+            :meth:`condition` and :meth:`outside`, if there are not as many variables.
 
     Example:
         >>> from ddt_utils import catalog
@@ -95,7 +95,7 @@ class Beyond(Criterion):
 
     def condition(self, landscape: Landscape) -> sp.Basic:
         r""":math:`(\theta - p)\cdot n \ge 0`, solved for θ in one dimension."""
-        _require_size("point", self.point, landscape)
+        _require_size("point", self.point, landscape.dimension, landscape.name)
         if landscape.dimension == 1:
             x, (place,) = landscape.variables[0], self.point
             return x >= place if self.direction[0] > 0 else x <= place
@@ -104,6 +104,7 @@ class Beyond(Criterion):
 
     def outside(self, theta, loss):
         """See :meth:`Criterion.outside`."""
+        _require_size("point", self.point, theta.shape[-1])
         return (theta - theta.new_tensor(self.point)) @ theta.new_tensor(self.direction) >= 0
 
 
@@ -157,7 +158,7 @@ class Box(Criterion):
 
     Raises:
         ValueError: a width that is not positive, or not as many widths as coordinates; by
-            :meth:`condition`, if the landscape has not as many variables.
+            :meth:`condition` and :meth:`outside`, if there are not as many variables.
 
     Example:
         >>> from ddt_utils import catalog
@@ -189,12 +190,13 @@ class Box(Criterion):
 
     def condition(self, landscape: Landscape) -> sp.Basic:
         """The sides of the box, joined by "or"."""
-        _require_size("centre", self.centre, landscape)
+        _require_size("centre", self.centre, landscape.dimension, landscape.name)
         sides = zip(landscape.variables, self.centre, self.half_width, strict=True)
         return sp.Or(*(side for v, c, r in sides for side in (v >= c + r, v <= c - r)))
 
     def outside(self, theta, loss):
         """See :meth:`Criterion.outside`."""
+        _require_size("centre", self.centre, theta.shape[-1])
         far = (theta - theta.new_tensor(self.centre)).abs() >= theta.new_tensor(self.half_width)
         return far.any(-1)
 
@@ -220,8 +222,9 @@ class Quench(Criterion):
         tolerance: the largest component of the gradient at which the descent has arrived.
 
     Raises:
-        ValueError: a number that is not positive; by :meth:`condition`, always: a quench is no
-            region that an expression describes.
+        ValueError: a number that is not positive; by :meth:`outside`, if there are not as many
+            parameters; by :meth:`condition`, always: a quench is no region that an expression
+            describes.
 
     Example:
         >>> Quench(minimum=(1.0,), radius=0.2, learning_rate=0.1).iterations
@@ -256,14 +259,16 @@ class Quench(Criterion):
         """See :meth:`Criterion.outside`."""
         import torch
 
-        place, moving = theta.detach().clone(), torch.arange(len(theta), device=theta.device)
-        for _ in range(int(self.iterations)):
-            here = place[moving].requires_grad_()
-            (slope,) = torch.autograd.grad(loss(here).sum(), here)
-            place[moving] = here.detach() - self.learning_rate * slope
-            moving = moving[slope.abs().amax(-1) > self.tolerance]
-            if not len(moving):
-                break
+        _require_size("minimum", self.minimum, theta.shape[-1])
+        with torch.inference_mode(False), torch.enable_grad():
+            place, moving = theta.detach().clone(), torch.arange(len(theta), device=theta.device)
+            for _ in range(int(self.iterations)):
+                here = place[moving].requires_grad_()
+                (slope,) = torch.autograd.grad(loss(here).sum(), here)
+                place[moving] = here.detach() - self.learning_rate * slope
+                moving = moving[slope.abs().amax(-1) > self.tolerance]
+                if not len(moving):
+                    break
         return (place - place.new_tensor(self.minimum)).norm(dim=-1) > self.radius
 
 
@@ -277,9 +282,8 @@ def _numbers(name, values):
     return tuple(float(value) for value in array)
 
 
-def _require_size(name, values, landscape):
-    if len(values) != landscape.dimension:
+def _require_size(name, values, size, whose="the parameters of these networks"):
+    if len(values) != size:
         raise ValueError(
-            f"{name} needs {landscape.dimension} numbers for {landscape.name}, got {len(values)}; "
-            "give one per variable"
+            f"{name} needs {size} numbers for {whose}, got {len(values)}; give one per variable"
         )

@@ -22,15 +22,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ddt_utils import _files, provenance, streams
+from ddt_utils import _files, _likeness, provenance
 
 FULL, CONFIRM = "DDT_FULL", "DDT_CONFIRM"
 FOLDER = Path(__file__).resolve().parent / "records"
 _PACKAGES = ("numpy", "scipy", "torch", "numba", "scikit-learn")
 _PARTS = ("code", "numbers", "device", "versions", "seconds", "runs")
-_MANY = 64  # an array of more floats is kept as weighted sums
-_TYPED = 12  # digits that one types; a float with more was computed
-_ROUNDING, _SUMMED = 1e-8, 1e-10  # what processors may differ by: in a float, in sums of many
+_SWITCHES = ("yes", "no", "on", "off", "true", "false", "all", "none")  # not 1, and no record
 
 
 @dataclass(frozen=True)
@@ -88,9 +86,11 @@ def larger(name: str, function: Callable, cases: Sequence[dict], *, folder=None)
         What the cases gave, with what made it.
 
     Raises:
-        ValueError: no cases, a file that is damaged, or a record made by other code, with other
-            numbers or for other cases. Two numbers of at most 12 digits, as one types them, must be
-            equal; a number that was computed may differ by 1e-8 of its size, as between processors.
+        ValueError: no cases, or not what the function takes; a folder or a variable of the
+            environment that is none; results or cases that JSON does not hold; a file that is
+            damaged; or a record made by other code, with other numbers or for other cases. Two
+            numbers of at most 12 digits, as one types them, must be equal; a number that was
+            computed may differ by 1e-8 of its size, as between processors.
         FileNotFoundError: there is no such record yet.
 
     Example:
@@ -107,14 +107,12 @@ def larger(name: str, function: Callable, cases: Sequence[dict], *, folder=None)
     """
     if not hasattr(function, "__code__"):
         raise ValueError(f"function must be written with def, got {function!r}; wrap it in one")
-    cases = [_as_stored(case) for case in cases or ()]
-    if not cases or not all(isinstance(case, dict) for case in cases):
-        raise ValueError(f"cases must be keyword arguments, one dictionary per call, got {cases}")
-    if not (isinstance(name, str) and name.replace("-", "").isalnum()):
+    cases = _as_called(function, cases)
+    if not _is_name(name):
         raise ValueError(f"name must be words joined by hyphens, got {name!r}; it names a file")
-    path = Path(folder or FOLDER) / f"{name}.json"
+    path = (FOLDER if folder is None else _files.folder("folder", folder)) / f"{name}.json"
     code, numbers = provenance.origin({function.__name__: function})
-    made_of = {"code": code, "numbers": {key: _compact(v) for key, v in numbers.items()}}
+    made_of = {"code": code, "numbers": {key: _likeness.compact(v) for key, v in numbers.items()}}
     if wanted(name):
         _make(path, function, cases, made_of)
     elif wanted(name, CONFIRM):
@@ -150,12 +148,24 @@ def wanted(name: str, variable: str = FULL) -> bool:
     Returns:
         Whether the environment's variable is 1, or a list of names with this one in it.
 
+    Raises:
+        ValueError: the variable is neither empty, 0, 1 nor names joined by commas.
+
     Example:
         >>> wanted("no-such-record")
         False
     """
-    asked = os.environ.get(variable, "")
-    return asked == "1" or name in [one.strip() for one in asked.split(",")]
+    said = os.environ.get(variable, "").strip()
+    asked = [one.strip() for one in said.split(",") if one.strip()]
+    if said in ("", "0", "1"):
+        return said == "1"
+    for one in asked:
+        if not _is_name(one) or one.isdigit() or one.lower() in _SWITCHES:
+            raise ValueError(
+                f"{variable} must be 0, 1 or names of records joined by commas, got {said!r}; set "
+                "it to 1 for all of them, or unset it"
+            )
+    return name in asked
 
 
 def device() -> str:
@@ -177,8 +187,7 @@ def _make(path, function, cases, made_of):
     """Compute what is not there yet, and write the record."""
     from tqdm import tqdm
 
-    part = path.with_suffix(".part.json")
-    extra = dict(device=device()) if "device" in inspect.signature(function).parameters else {}
+    part, extra = path.with_suffix(".part.json"), _extra(function)
     head = made_of | dict(device=_machine(extra.get("device")), versions=_versions())
     runs, seconds = _begun(part, head, cases)
     done = [run["case"] for run in runs]
@@ -197,11 +206,10 @@ def _confirm(path, function, cases, made_of):
     stored = _stored(path, f"make it again with {FULL}={path.stem}", _PARTS[2:])
     if [run["case"] for run in stored["runs"]] != cases:
         raise ValueError(f"the record {path.stem!r} has other cases: make it, with {FULL}")
-    extra = dict(device=device()) if "device" in inspect.signature(function).parameters else {}
-    tried = sorted({0, len(cases) - 1})
+    tried, extra = sorted({0, len(cases) - 1}), _extra(function)
     for k in tried:
         found, kept = _result(function, cases[k], extra), stored["runs"][k]["result"]
-        if not _agree(_as_stored(found), kept):
+        if not _likeness.agree(_as_stored(found), kept):
             raise ValueError(
                 f"the record {path.stem!r} is another one now: {cases[k]} gave {str(kept)[:80]} "
                 f"and gives {str(found)[:80]}; make it again with {FULL}={path.stem}"
@@ -212,27 +220,19 @@ def _confirm(path, function, cases, made_of):
 def _stored(path, remedy, keys):
     """What a record's file holds, of the kinds that it must have."""
     stored = _files.read_json(path, remedy=remedy, keys=keys)
-    kinds = dict(numbers=dict, versions=dict, seconds=(int, float), device=str, runs=list)
+    kinds = dict(code=str, numbers=dict, versions=dict, seconds=(int, float), device=str, runs=list)
     for key in keys:
         if key in kinds and not isinstance(stored[key], kinds[key]):
             raise ValueError(_files.damaged(path, f"its {key} are of another kind", remedy))
+    for key, part in stored["numbers"].items() if "numbers" in keys else ():
+        if not _likeness.is_compact(part):
+            raise ValueError(_files.damaged(path, f"its numbers of {key} are none", remedy))
     for run in stored["runs"]:
         if not isinstance(run, dict) or not {"case", "result"} <= run.keys():
             raise ValueError(_files.damaged(path, "a run has no case or no result", remedy))
-    if "torch" not in stored["versions"]:
+    if not isinstance(stored["versions"].get("torch"), str):
         raise ValueError(_files.damaged(path, "its versions do not name torch", remedy))
     return stored
-
-
-def _agree(one, other):
-    """Are two results the same, up to the rounding of another processor?"""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_agree(one[key], other[key]) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_agree, one, other))
-    if isinstance(one, float) and isinstance(other, float):
-        return _equal(one, other) or abs(one - other) <= _ROUNDING * abs(one)
-    return type(one) is type(other) and one == other
 
 
 def _begun(part, head, cases):
@@ -251,16 +251,62 @@ def _other(stored, made_of) -> str:
     """What a record was made by that is not there now, as words; empty if it is the same."""
     if stored["code"] != made_of["code"]:
         return "code"
-    differs = _difference(stored["numbers"], made_of["numbers"])
+    differs = _likeness.difference(stored["numbers"], made_of["numbers"])
     return f"numbers ({differs})" if differs else ""
+
+
+def _is_name(name):
+    return isinstance(name, str) and name.replace("-", "").isalnum()
+
+
+def _asks(function):
+    return "device" in inspect.signature(function).parameters
+
+
+def _extra(function):
+    """The machine, for a function that asks for one."""
+    return dict(device=device()) if _asks(function) else {}
+
+
+def _as_called(function, cases):
+    """The cases as JSON gives them back, if the function takes them."""
+    found = list(cases) if hasattr(cases, "__iter__") else []
+    if not found or not all(isinstance(case, dict) for case in found):
+        raise ValueError(
+            f"cases must be keyword arguments, one dictionary per call, got {str(cases)[:120]}"
+        )
+    found = [_as_stored(case) for case in found]
+    given = dict(device=None) if _asks(function) else {}
+    for case in found:
+        try:
+            inspect.signature(function, follow_wrapped=False).bind(**case, **given)
+        except TypeError as error:
+            more = f"; {', '.join(given)} is given by itself" if given else ""
+            raise ValueError(
+                f"cases must be what {function.__name__} takes, got {case} ({error}){more}"
+            ) from error
+    return found
 
 
 def _as_stored(case):
     """A case as JSON gives it back."""
     try:
+        _require_texts(case)
         return json.loads(json.dumps(case))
     except TypeError as error:
-        raise ValueError(f"cases must hold plain numbers, texts and lists, got {case}") from error
+        raise ValueError(
+            f"cases must hold plain numbers, texts and lists, got {case} ({error})"
+        ) from error
+
+
+def _require_texts(value):
+    """Refuse a key that is no text: JSON makes one of it, and perhaps one of two."""
+    for key in value if isinstance(value, dict) else ():
+        if not isinstance(key, str):
+            raise TypeError(f"the key {key!r} is no text")
+    inside = value.values() if isinstance(value, dict) else value
+    for part in inside if isinstance(value, (dict, list, tuple)) else ():
+        _require_texts(part)
 
 
 def _result(function, case, extra):
@@ -268,6 +314,7 @@ def _result(function, case, extra):
     found = function(**case, **extra)
     try:
         plain = _plain(found)
+        _require_texts(plain)
         json.dumps(plain)
     except (TypeError, ValueError) as error:
         raise ValueError(
@@ -305,49 +352,3 @@ def _versions():
         except PackageNotFoundError:
             found[package] = "absent"
     return found
-
-
-def _difference(stored, found) -> str:
-    """The first of the numbers that a function uses which is not what it was; empty if none."""
-    for name in dict.fromkeys([*found, *stored]):
-        if name not in stored or name not in found:
-            return f"{name} is {'gone' if name in stored else 'new'}"
-        if not _same(stored[name], found[name]):
-            return f"{name} was {_short(stored[name])} and is {_short(found[name])}"
-    return ""
-
-
-def _compact(values):
-    """Floats as a list; many of them as their size Σ|a| and four sums with fixed weights."""
-    if values.dtype.kind == "c":
-        values = np.stack([values.real, values.imag])
-    flat = np.asarray(values, dtype=float).ravel()
-    if flat.size <= _MANY:
-        return flat.tolist()
-    weights = streams.stream(0, "sums").uniform(-1, 1, (flat.size, 4))
-    return {"size": float(np.abs(flat).sum()), "sums": (flat @ weights).tolist()}
-
-
-def _same(one, other):
-    if isinstance(one, dict) and isinstance(other, dict):
-        pairs = zip([one["size"], *one["sums"]], [other["size"], *other["sums"]], strict=True)
-        return all(_equal(a, b) or abs(a - b) <= _SUMMED * one["size"] for a, b in pairs)
-    if not isinstance(one, list) or not isinstance(other, list) or len(one) != len(other):
-        return False
-    scale = max((abs(a) for a in one if np.isfinite(a)), default=0.0)
-    return all(_close(a, b, scale) for a, b in zip(one, other, strict=True))
-
-
-def _close(a, b, scale):
-    """Are they one number, typed or computed? Beside larger ones a tiny one is rounding."""
-    typed = all(float(f"{v:.{_TYPED}g}") == v for v in (a, b))
-    return _equal(a, b) or (not typed and abs(a - b) <= _ROUNDING * max(abs(a), 1e-3 * scale))
-
-
-def _equal(a, b):
-    return a == b or (a != a and b != b)
-
-
-def _short(kept):
-    values = kept["sums"] if isinstance(kept, dict) else kept
-    return ", ".join(f"{v:.12g}" for v in values[:3]) + (", …" if len(values) > 3 else "")

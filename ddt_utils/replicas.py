@@ -15,9 +15,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ddt_utils import _checks, _devices, _files, _fleet, provenance
+from ddt_utils import _checks, _devices, _files, _fleet
 from ddt_utils.escape import CENSORED, DIVERGED, EscapeTimes
-from ddt_utils.model import known_targets
+from ddt_utils.model import differentiable, known_targets
 from ddt_utils.optimisers import SAM, SGD, Adam, LabelNoise
 from ddt_utils.updates import GaussianSGD, GradientDescent, Rule, sgld
 
@@ -35,8 +35,8 @@ class Replicas(_fleet.Fleet):
     one machine. On another processor or on a GPU the random numbers are the same and the last
     digits of sums are not.
 
-    A replica with a parameter beyond 1e6 in size has diverged: it stands still, :attr:`diverged`
-    and a warning say which one and in which iteration, and the others go on.
+    A replica with a parameter beyond 1e6 in size, or NaN, has diverged: it stands still,
+    :attr:`diverged` and a warning say which one and in which iteration, and the others go on.
 
     Args:
         model: a :class:`ddt_utils.networks.Model`.
@@ -55,8 +55,8 @@ class Replicas(_fleet.Fleet):
 
     Raises:
         ValueError: shapes that do not fit, numbers that are not finite or not within what ``dtype``
-            holds, a start beyond 1e6, targets that are not what the model takes, or what is no
-            model or no rule.
+            holds, a start beyond 1e6, targets that are not what the model takes, a device that
+            cannot be used, what is no model or no rule, or a rule that begins without a state.
 
     Example:
         >>> import numpy as np
@@ -83,6 +83,7 @@ class Replicas(_fleet.Fleet):
         10
     """
 
+    @differentiable()
     def __init__(
         self, model, x, y, rule, *, start, replicas=None, seed, first=0, device=None, dtype=None
     ):
@@ -92,7 +93,7 @@ class Replicas(_fleet.Fleet):
         dtype = dtype or torch.float64
         if dtype not in (torch.float64, torch.float32):
             raise ValueError(f"dtype must be torch.float64 or torch.float32, got {dtype}")
-        device = _devices.of_torch(device)
+        device = _devices.of_torch(device, dtype)
         _checks.model(model)
         if not isinstance(rule, Rule):
             raise ValueError(
@@ -105,21 +106,9 @@ class Replicas(_fleet.Fleet):
         rule.suits(model, len(inputs), model.size)
         begin = torch.as_tensor(_checks.array("start", start), dtype=dtype, device=device)
         count = None if replicas is None else _checks.whole("replicas", replicas, least=1)
-        if begin.ndim == 1:
-            begin = begin.expand(count or 1, -1)
-        shape = (count or len(begin), model.size)
-        if begin.shape != shape or not len(begin):
-            raise ValueError(
-                f"start must have shape ({model.size},), or ({count or 'R'}, {model.size}), got "
-                f"{tuple(np.shape(start))}"
-            )
-        if not bool(_fleet.finite(begin).all()):
-            raise ValueError(
-                f"start must be within ±{_fleet.FAR:g}, got {float(begin.abs().max()):g}; beyond, "
-                "a replica counts as diverged"
-            )
+        begin = _fleet.spread(begin, count, model.size)
         self.theta = begin.clone()
-        self.state = rule.initial_state(self.theta)
+        self.state = self._first_state()
         self.iteration = 0
         self._start = begin.cpu().numpy().copy()
         self._settle(dtype)
@@ -167,6 +156,10 @@ class Replicas(_fleet.Fleet):
         """
         import torch
 
+        if not torch.is_grad_enabled() or torch.is_inference_mode_enabled():
+            with differentiable():
+                theta = theta.clone()
+                return self.gradient(theta, indices, targets=targets, weights=weights)
         x, y = self.x, self.y
         if indices is not None:
             x, y = (v[indices.flatten()].view(*indices.shape, *v.shape[1:]) for v in (x, y))
@@ -180,6 +173,7 @@ class Replicas(_fleet.Fleet):
             (found,) = torch.autograd.grad(loss.sum(), theta)
         return found
 
+    @differentiable()
     def run(self, iterations: int, *, every=None, observe: Callable | None = None, progress=False):
         """Train for some iterations.
 
@@ -187,14 +181,16 @@ class Replicas(_fleet.Fleet):
             iterations: how many, from 0.
             every: call ``observe(self)`` before the first and after every so many iterations, 1 by
                 default.
-            observe: what to call; what it returns is kept in ``self.history``.
+            observe: what to call; what it returns is kept in ``self.history``, which every call
+                begins anew: after Ctrl-C take what is there before going on.
             progress: show a progress bar.
 
         Returns:
             The replicas themselves.
 
         Raises:
-            ValueError: no such numbers, or ``every`` with nobody to observe.
+            ValueError: no such numbers, ``every`` with nobody to observe, or a rule's step that
+                returns no parameters and state like those that it was given.
         """
         from tqdm import tqdm
 
@@ -217,9 +213,10 @@ class Replicas(_fleet.Fleet):
                 if observe and done % every == 0:
                     self.history.append(observe(self))
         if len(self.diverged) > known:
-            warnings.warn(self._report(), stacklevel=2)
+            warnings.warn(self._report(), stacklevel=3)  # past what switches gradients on
         return self
 
+    @differentiable()
     def escape(self, criterion, *, max_iterations: int, every: int = 1, progress=False):
         r"""Train each replica until it has escaped.
 
@@ -235,11 +232,13 @@ class Replicas(_fleet.Fleet):
         Returns:
             :class:`ddt_utils.escape.EscapeTimes`, in units of t = learning rate × iterations,
             counted, as ``max_iterations`` is, from the first call; training before it does not
-            count. A replica with a parameter beyond 1e6 in size has diverged and has not escaped.
+            count. A replica with a parameter beyond 1e6 in size, or NaN, has diverged and has not
+            escaped.
 
         Raises:
             ValueError: ``every`` or ``max_iterations`` below 1, replicas that are outside when
-                watching begins, or another criterion than the one that is being watched.
+                watching begins, another criterion than the one that is being watched, one that
+                gives no truth value for each replica, or a rule without a learning rate.
 
         Example:
             A bowl with white noise, until the loss is above a level.
@@ -256,6 +255,7 @@ class Replicas(_fleet.Fleet):
 
         every = _checks.whole("every", every, least=1)
         limit = _checks.whole("max_iterations", max_iterations, least=1)
+        rate = self._rate()
         self._watch(criterion)
         rows = _which(self._status == 0)
         with tqdm(total=len(self.theta), disable=not progress, unit=" replicas") as bar:
@@ -274,7 +274,6 @@ class Replicas(_fleet.Fleet):
                 self._advance(rows, count, rest=self._patient)
         status, seen = (v.cpu().numpy() for v in (self._status, self._seen))
         last = np.where(status == 0, self.iteration, seen)
-        rate = np.asarray(self.rule.learning_rate, dtype=float)
         return EscapeTimes(
             times=(last - self._since) * rate,
             status=np.where(status == 0, CENSORED, status).astype(np.int8),
@@ -283,6 +282,7 @@ class Replicas(_fleet.Fleet):
             bias_correction=f"none: looked at every {every} iterations",
         )
 
+    @differentiable()
     def rounding(self, iterations: int = 64):
         r"""What single precision does to training: the next iterations, in both precisions.
 
@@ -325,6 +325,7 @@ class Replicas(_fleet.Fleet):
         """
         _files.write_arrays(path, self._kept() | dict(digest=[self._digest(), self._asked]))
 
+    @differentiable()
     def resume(self, path):
         """Go on from what :meth:`save` wrote, of replicas that were made with the same arguments.
 
@@ -359,10 +360,6 @@ class Replicas(_fleet.Fleet):
         self._status, self._seen = (torch.from_numpy(kept[k]).to(place) for k in ("status", "seen"))
         self._asked = str(asked)
         return self
-
-    def _digest(self):
-        parts = dict(model=self.model, rule=self.rule, seed=self.seed, first=self.first)
-        return provenance.digest(parts | dict(x=self.x, y=self.y, start=self._start))
 
 
 def _which(marked):

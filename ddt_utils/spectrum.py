@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ddt_utils import _checks, streams
+from ddt_utils import _checks, _symmetric, streams
 
 
 def top_eigenpairs(operator, *, count: int, seed: int, which: str = "LA"):
@@ -31,7 +31,8 @@ def top_eigenpairs(operator, *, count: int, seed: int, which: str = "LA"):
         component is positive. Of an operator that is zero, zeros and the first directions.
 
     Raises:
-        ValueError: the operator is no finite symmetric matrix, or ``count`` not from 1 to n − 1.
+        ValueError: the operator is no finite symmetric matrix, ``count`` not from 1 to n − 1, or
+            eigenvalues too close for ARPACK in more than some thousand dimensions.
 
     Example:
         >>> import numpy as np
@@ -40,16 +41,15 @@ def top_eigenpairs(operator, *, count: int, seed: int, which: str = "LA"):
         >>> values.round(6)
         array([8., 7.])
     """
-    from scipy.sparse.linalg import eigsh
-
-    operator, n = _operator(operator)
+    operator, n = _symmetric.checked(operator)
     remedy = "for all eigenvalues take the matrix and numpy.linalg.eigh"
     count = _checks.whole("count", count, least=1, most=n - 1, remedy=remedy)
     _checks.choice("which", which, ("LA", "SA", "LM"))
     first = streams.stream(seed, "lanczos").standard_normal(n)
-    if not np.any(_times(operator, first)):  # a random vector is mapped to zero: all are
+    image = _symmetric.times(operator, first)
+    if not np.any(image):  # a random vector is mapped to zero: all are
         return np.zeros(count), np.eye(n, count)
-    values, vectors = eigsh(operator, k=count, which=which, v0=first)
+    values, vectors = _symmetric.eigenpairs(operator, count, which, first, image)
     order = np.argsort(-values)
     return values[order], _signed(vectors[:, order])
 
@@ -88,8 +88,8 @@ def hutchinson_trace(operator, *, probes: int, seed: int) -> Estimate:
         >>> trace.value
         6.0
     """
-    operator, n = _operator(operator)
-    found = [v @ _times(operator, v) for v in _signs(n, probes, seed)]
+    operator, n = _symmetric.checked(operator)
+    found = [v @ _symmetric.times(operator, v) for v in _signs(n, probes, seed)]
     return Estimate(float(np.mean(found)), float(np.std(found, ddof=1) / np.sqrt(probes)))
 
 
@@ -140,7 +140,7 @@ def spectral_density(
     """
     grid = _checks.array("grid", grid, shape=(None,))
     width = _checks.number("width", width, above=0, remedy="it is a curvature")
-    operator, n = _operator(operator)
+    operator, n = _symmetric.checked(operator)
     found = []
     for probe in _signs(n, probes, seed):
         nodes, weights = lanczos(operator, probe, steps=steps)
@@ -176,7 +176,7 @@ def lanczos(operator, start, *, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """
     from scipy.linalg import eigh_tridiagonal
 
-    operator, n = _operator(operator)
+    operator, n = _symmetric.checked(operator)
     steps = _checks.whole("steps", steps, least=1)
     vector = _checks.array("start", start, shape=(n,))
     size = np.linalg.norm(vector)
@@ -186,7 +186,7 @@ def lanczos(operator, start, *, steps: int) -> tuple[np.ndarray, np.ndarray]:
     basis, diagonal, beside = np.empty((min(steps, n), n)), [], []
     for k in range(len(basis)):
         basis[k] = vector
-        image = _times(operator, vector)
+        image = _symmetric.times(operator, vector)
         diagonal.append(vector @ image)
         scale = np.linalg.norm(image)
         for _ in range(2):
@@ -333,41 +333,13 @@ def subspace_overlap(first, second) -> float:
 
 
 def _pair(matrix, hessian):
-    (one, _), (other, _) = _operator(_array(matrix)), _operator(_array(hessian))
+    arrays = (_symmetric.as_array(part) for part in (matrix, hessian))
+    (one, _), (other, _) = (_symmetric.checked(part) for part in arrays)
     if one.shape != other.shape:
         raise ValueError(
             f"the matrices must have one shape (n, n), got {one.shape} and {other.shape}"
         )
     return one, other
-
-
-def _times(operator, vector):
-    """A product, refused if it is no number."""
-    found = operator @ vector
-    if not np.isfinite(found).all():
-        raise ValueError(
-            "operator must give finite products, got NaN or infinity; does the loss overflow there?"
-        )
-    return found
-
-
-def _array(matrix):
-    matrix = matrix.toarray() if hasattr(matrix, "toarray") else matrix
-    return _checks.array("matrix", matrix, shape=(None, None))
-
-
-def _operator(operator):
-    """A ``LinearOperator`` as it is, anything else as a checked matrix; and n."""
-    known = hasattr(operator, "matvec")
-    matrix = operator if known else operator.toarray() if hasattr(operator, "toarray") else operator
-    if known and np.issubdtype(operator.dtype or float, np.complexfloating):
-        raise ValueError("operator must be real and symmetric, got a complex LinearOperator")
-    a = matrix if known else _checks.array("operator", matrix, remedy="give a square matrix")
-    if len(a.shape) != 2 or a.shape[0] != a.shape[1] or not a.shape[0]:
-        raise ValueError(f"operator must be a square matrix or LinearOperator, got shape {a.shape}")
-    if not known and not _checks.symmetric(a):
-        raise ValueError("operator must be symmetric, got a matrix that is not; average A and Aᵀ")
-    return a, a.shape[0]
 
 
 def _signs(n, probes, seed):

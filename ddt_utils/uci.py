@@ -17,7 +17,7 @@ from urllib.error import HTTPError, URLError
 
 import numpy as np
 
-from ddt_utils import _checks
+from ddt_utils import _checks, _files
 from ddt_utils.data import Dataset
 
 
@@ -148,18 +148,20 @@ def fetch(
     from sklearn.datasets import get_data_home
 
     remote, named = _REMOTE[name], os.environ.get(DATA)
-    if folder is None and named and not Path(named).is_dir():
+    place = _files.folder("folder", folder) if folder is not None else None
+    if folder is None and named:
+        place = Path(os.path.expanduser(named))
+    if folder is None and named and not place.is_dir():
         raise ValueError(
             f"{DATA} must name a folder that is there, got {named!r}; correct it, or unset it to "
             "fetch the set"
         )
-    if folder is not None and (not isinstance(folder, (str, Path)) or Path(folder).is_file()):
-        raise ValueError(f"folder must be a folder, got {folder!r}; it is made if it is not there")
-    lies, place = _lies(remote, folder or named)
-    folder = place if lies else Path(get_data_home(folder))
+    lies, _ = _lies(remote, place)
+    folder = place if lies else Path(get_data_home(None if folder is None else str(place)))
     way = _plain if lies else _openml if remote.openml else _archive
     try:
         inputs, labels = way(remote, folder)
+        inputs = _checks.array("its numbers", inputs)
     except (URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
         said = f"the server answered {error.code}" if isinstance(error, HTTPError) else error
         raise ConnectionError(

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import sympy as sp
+import torch
 
 from ddt_utils import catalog, critical, generator, simulate
 from ddt_utils.criterion import Beyond, Box, Criterion, LevelSet, Quench
@@ -129,3 +130,21 @@ def test_a_quench_that_runs_out_of_iterations_counts_where_it_is():
 def test_a_box_narrower_than_rounding_is_refused():
     with pytest.raises(ValueError, match="wider than the rounding of the centre"):
         Box((3.0, 1e17), (0.5, 2.0))
+
+
+@pytest.mark.parametrize("numbers", [1, 2, 4], ids=str)
+@pytest.mark.parametrize(
+    "make, name",
+    [
+        (lambda n: Box((0.0,) * n, 0.5), "centre"),
+        (lambda n: Beyond((0.0,) * n, (1.0,) * n), "point"),
+        (lambda n: Quench((0.0,) * n, 0.5, 0.1), "minimum"),
+    ],
+    ids=["box", "plane", "quench"],
+)
+def test_a_criterion_of_another_size_is_refused(make, name, numbers):
+    """One number is not meant for every parameter."""
+    theta = torch.zeros(5, 3, dtype=torch.float64)
+    with pytest.raises(ValueError, match=f"{name} needs 3 numbers .*, got {numbers}; give one"):
+        make(numbers).outside(theta, lambda t: (t**2).sum(-1))
+    assert make(3).outside(theta, lambda t: (t**2).sum(-1)).tolist() == [name == "point"] * 5

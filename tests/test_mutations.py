@@ -700,8 +700,8 @@ MISTAKES = {
     ),
     "times in the learning rate of another replica": (
         "replicas.py",
-        "rate = np.asarray(self.rule.learning_rate, dtype=float)",
-        "rate = np.asarray(self.rule.learning_rate, dtype=float)[..., ::-1]",
+        "rate = self._rate()",
+        "rate = self._rate()[..., ::-1]",
         "test_replica_optimisers.py::test_times_count_each_replica_s_own_learning_rate",
     ),
     "a saddle sought downhill": (

@@ -506,3 +506,11 @@ def test_a_cache_that_cannot_be_written_is_no_obstacle(problem, tmp_path, monkey
     monkeypatch.setenv("DDT_UTILS_CACHE", str(blocked))
     module = cache.load.__wrapped__(problem.source + "\n# elsewhere\n")
     assert module.LANES == program.LANES
+
+
+def test_the_cache_may_be_in_ones_home(problem, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("DDT_UTILS_CACHE", "~/kept")
+    cache.load.__wrapped__(problem.source + "\n# at home\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]

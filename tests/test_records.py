@@ -10,7 +10,7 @@ import notebooks
 import numpy as np
 import pytest
 
-from ddt_utils import records
+from ddt_utils import _likeness, records
 
 FACTOR = 2.0
 SHIFT = np.array([1.0, 2.0])
@@ -280,7 +280,7 @@ def test_a_record_with_other_results_is_not_confirmed(three, monkeypatch):
     ],
 )
 def test_results_agree_up_to_rounding(one, other, same):
-    assert records._agree(one, other) is same
+    assert _likeness.agree(one, other) is same
 
 
 def odd_result(kind):
@@ -315,6 +315,7 @@ def test_a_function_without_code_of_its_own_is_refused(tmp_path):
         dict(runs=[{"case": {"kind": "x"}}]),
         dict(versions=[]),
         dict(versions={}),
+        dict(versions={"torch": None}),
         dict(seconds="long"),
         dict(device=None),
     ],
@@ -332,3 +333,77 @@ def test_a_record_of_another_kind_is_told(change, variable, tmp_path, monkeypatc
         monkeypatch.setenv(variable, "twice")
     with pytest.raises(ValueError, match="twice.json is damaged or not the expected file"):
         records.larger("twice", double, [dict(x=3)], folder=tmp_path)
+
+
+def twofold(x, device="nowhere"):
+    return {str(x): 2 * x}
+
+
+@pytest.mark.parametrize("said", ["yes", "on", "all", "*", "squares;cubes", "2", "squares cubes"])
+@pytest.mark.parametrize("variable", ["DDT_FULL", "DDT_CONFIRM"])
+def test_a_variable_that_says_something_else_is_refused(said, variable, monkeypatch):
+    """It used to be passed over, and the old record was read."""
+    monkeypatch.setenv(variable, said)
+    with pytest.raises(ValueError, match=f"{variable} must be 0, 1 or names of records"):
+        records.wanted("squares", variable)
+
+
+def test_spaces_in_a_variable_do_not_matter(monkeypatch):
+    for said, found in {" 1 ": True, "1\n": True, " 0": False, " ": False, "a , b,": True}.items():
+        monkeypatch.setenv("DDT_FULL", said)
+        assert records.wanted("b") is found
+
+
+@pytest.mark.parametrize(
+    "cases, told",
+    [
+        (5, "one dictionary per call, got 5"),
+        (np.arange(3), r"one dictionary per call, got \[0 1 2\]"),
+        (dict(x=1), "one dictionary per call, got .'x': 1"),
+        (None, "one dictionary per call, got None"),
+        ([dict(y=1)], "cases must be what twofold takes, got .'y': 1.*; device is given by itself"),
+        ([dict(x=1, device="cpu")], "must be what twofold takes, .*device is given by itself"),
+        ([{1: 2}], "plain numbers, .*the key 1 is no text"),
+        ([dict(x={"a": [{2: 3}]})], "plain numbers, .*the key 2 is no text"),
+    ],
+)
+def test_cases_that_are_none_are_refused(cases, told, full, tmp_path):
+    with pytest.raises(ValueError, match=told):
+        records.larger("twice", twofold, cases, folder=tmp_path)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_keys_that_json_would_make_one_are_refused(full, tmp_path):
+    def mixed(x):
+        return [{"inner": {x: 1, str(x): 2}}]
+
+    with pytest.raises(ValueError, match="dictionaries of them by texts, .*the key 3 is no text"):
+        records.larger("mixed", mixed, [dict(x=3)], folder=tmp_path)
+
+
+@pytest.mark.parametrize("folder", [3, "", b"here", "FILE", "FILE/within"], ids=str)
+def test_what_is_no_folder_of_records_is_refused(folder, full, tmp_path):
+    (tmp_path / "file").write_text("")
+    if isinstance(folder, str):
+        folder = folder.replace("FILE", str(tmp_path / "file"))
+    with pytest.raises(ValueError, match="folder must be a folder, got"):
+        records.larger("twice", twofold, [dict(x=3)], folder=folder)
+
+
+def test_a_folder_may_be_in_ones_home(full, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    records.larger("twice", twofold, [dict(x=3)], folder="~/kept/here")
+    assert (tmp_path / "kept" / "here" / "twice.json").is_file()
+
+
+@pytest.mark.parametrize(
+    "odd", [3, None, ["a"], [[1]], [True], {"size": 1}, {"size": 1, "sums": [1]}], ids=str
+)
+def test_a_record_whose_numbers_are_none_is_told(odd, kept):
+    path = kept / "squares.json"
+    content = json.loads(path.read_text())
+    for name in content["numbers"]:
+        numbers = content["numbers"] | {name: odd}
+        path.write_text(json.dumps(content | dict(numbers=numbers)))
+        with pytest.raises(ValueError, match="squares.json is damaged .*its numbers of"):
+            records.larger("squares", run, CASES, folder=kept)

@@ -666,3 +666,172 @@ def test_who_is_outside_must_be_said_and_who_observes_be_called():
             crowd.escape(wrong, max_iterations=5)
     with pytest.raises(ValueError, match="observe must be a function of the replicas, got 3"):
         crowd.run(5, observe=3)
+
+
+class Own:
+    """A criterion of one's own, which gives what it is made with."""
+
+    def __init__(self, give):
+        self.give = give
+
+    def outside(self, theta, loss):
+        return self.give((theta.abs() > 0.15).any(-1))
+
+
+def logistic(rule=None, **options):
+    given = dict(start=np.zeros(3), replicas=4, seed=1) | options
+    x = np.eye(3) * [[1.0], [2.0], [-1.5]]
+    return Replicas(networks.logistic(3), x, [0, 1, 1], rule or SGD(0.1, 2), **given)
+
+
+@pytest.mark.parametrize("give", [lambda b: b.numpy(), lambda b: b.tolist(), lambda b: [*b]])
+def test_truth_values_of_a_criterion_of_ones_own_may_be_numpys_or_a_list(give):
+    found, plain = (logistic().escape(Own(g), max_iterations=90) for g in (give, lambda b: b))
+    np.testing.assert_array_equal(found.times, plain.times)
+    assert 0 < found.escaped and np.ptp(found.times) > 0
+
+
+@pytest.mark.parametrize(
+    "give",
+    [
+        lambda b: None,
+        lambda b: b.double(),
+        lambda b: b.any(),
+        lambda b: bool(b.any()),
+        lambda b: b[:, None].expand(-1, 3),
+        lambda b: b[:2],
+        lambda b: ["no"] * len(b),
+    ],
+    ids=["none", "floats", "0-d", "one", "each parameter", "some", "texts"],
+)
+def test_a_criterion_gives_one_truth_value_for_each_replica(give):
+    with pytest.raises(ValueError, match="outside must return one truth value per replica, 4 of"):
+        logistic().escape(Own(give), max_iterations=9)
+
+
+def test_a_criterion_of_another_size_is_refused_before_training():
+    for wrong in (Box(0.0, 0.3), Beyond((0.0,) * 4, (1.0,) * 4), Quench((0.0,), 5, 0.1, 5)):
+        crowd = logistic()
+        with pytest.raises(ValueError, match="needs 3 numbers for the parameters of these"):
+            crowd.escape(wrong, max_iterations=9)
+        assert crowd.iteration == 0
+
+
+SWITCHES = {
+    "no_grad": torch.no_grad,
+    "inference": torch.inference_mode,
+    "off": lambda: torch.set_grad_enabled(False),
+}
+
+
+@pytest.mark.parametrize("made", ["within", "before"])
+@pytest.mark.parametrize("switch", SWITCHES.values(), ids=SWITCHES)
+def test_who_switches_gradients_off_trains_the_same(switch, made, tmp_path):
+    quench = Quench((0.0,) * 3, 0.12, 0.1, 2)
+    plain, other = logistic().run(5), logistic()
+    plain.save(tmp_path / "state.npz")
+    with switch():
+        crowd = logistic() if made == "within" else other
+        assert torch.equal(crowd.run(5).theta, plain.theta)
+        assert torch.equal(crowd.gradient(crowd.theta), plain.gradient(plain.theta))
+        place = torch.zeros(4, 3, dtype=torch.float64)
+        np.testing.assert_array_equal(crowd.gradient(place), logistic().gradient(place.clone()))
+        within = logistic().escape(quench, max_iterations=5).times
+        assert quench.outside(place + 0.1, crowd.loss).tolist() == [True] * 4
+        assert logistic().resume(tmp_path / "state.npz").run(2).iteration == 7
+        assert crowd.rounding(3).max() < 1e-4
+    np.testing.assert_array_equal(within, logistic().escape(quench, max_iterations=5).times)
+    assert torch.equal(crowd.run(3).theta, plain.run(3).theta) and torch.is_grad_enabled()
+
+
+@dataclass(frozen=True)
+class Given(Rule):
+    """A rule of one's own that returns, or begins with, what it is given."""
+
+    give: object
+    begin: object = staticmethod(lambda theta: {"last": torch.zeros_like(theta)})
+    learning_rate: float = 0.1
+
+    def initial_state(self, theta):
+        return self.begin(theta)
+
+    def step(self, gradient, theta, state, draw, iteration):
+        return self.give(theta - 0.1 * gradient(theta), state)
+
+
+@pytest.mark.parametrize(
+    "give, message",
+    [
+        (lambda t, s: t, "must return the new parameters and the new state, got Tensor"),
+        (lambda t, s: t[:2], "must return the new parameters and the new state, got Tensor"),
+        (lambda t, s: None, "must return the new parameters and the new state, got NoneType"),
+        (lambda t, s: (t, None), "return the state that it was given, .'last'., got NoneType"),
+        (lambda t, s: (t, {}), r"return the state that it was given, .'last'., got \[\]"),
+        (lambda t, s: (t.numpy(), s), "new parameters like .*float64 of shape .4, 3.*ndarray"),
+        (lambda t, s: (t.float(), s), "new parameters like .*float64.*, got torch.float32"),
+        (lambda t, s: (t[0], s), r"new parameters like .*\(4, 3\).*, got .*shape \(3,\)"),
+        (lambda t, s: (None, s), "new parameters like .*, got what is no tensor, NoneType"),
+        (lambda t, s: (t, {"last": t[:, 0]}), r"return last like .*, got .*shape \(4,\)"),
+        (lambda t, s: (t, {"last": None}), "return last like .*, got what is no tensor"),
+    ],
+)
+def test_a_step_that_returns_something_else_is_refused(give, message):
+    crowd = logistic(Given(give))
+    with pytest.raises(ValueError, match=message):
+        crowd.run(3)
+    assert crowd.iteration == 0 and not crowd.theta.any()
+
+
+@pytest.mark.parametrize("state", [None, [1], {"a": 1.0}, {"a": torch.zeros(2)}], ids=str)
+def test_an_initial_state_is_rows_by_name(state):
+    with pytest.raises(ValueError, match="initial_state must return tensors with 4 rows by name"):
+        logistic(Given(None, lambda theta: state))
+
+
+@pytest.mark.parametrize("rate", [None, 0.0, "0.1", (0.1, 0.2), np.nan], ids=str)
+def test_without_a_learning_rate_no_time_is_counted(rate):
+    """It is told before anything is trained; training alone needs none."""
+    crowd = logistic(Given(lambda t, s: (t, s), learning_rate=rate))
+    with pytest.raises(ValueError, match="learning_rate must be .*; the rule must have one, or"):
+        crowd.escape(LevelSet(9.0), max_iterations=5)
+    assert crowd.iteration == 0 and crowd.run(2).iteration == 2
+
+
+@pytest.mark.parametrize(
+    "values, told",
+    [
+        ([np.nan] * 4, "that is NaN .*; see what rule and loss give there, or take a smaller"),
+        ([np.nan, 0, np.inf, 0], r"beyond 1e\+06 or NaN .number 0 in iteration 1, 2 in"),
+        ([0, 3e6, 0, 0], r"beyond 1e\+06 .number 1 in iteration 1.; .*; take a smaller"),
+    ],
+)
+def test_nan_is_told_from_what_is_large(values, told):
+    wrong = torch.tensor(values, dtype=torch.float64)[:, None]
+    rule = Given(lambda t, s: (t + wrong[: len(t)] if len(t) == 4 else t + BAD, s))
+    BAD = wrong[~(wrong[:, 0].abs() < 1e6)]
+    with pytest.warns(UserWarning, match=told) as caught:
+        logistic(rule).run(3)
+    assert caught[0].filename == __file__
+
+
+def test_history_begins_anew_with_every_call():
+    def observe(crowd):
+        if crowd.iteration == 6 and len(seen) < 4:
+            seen.append("stopped")
+            raise KeyboardInterrupt
+        seen.append(crowd.iteration)
+        return crowd.iteration
+
+    seen, crowd = [], logistic()
+    with pytest.raises(KeyboardInterrupt):
+        crowd.run(10, every=2, observe=observe)
+    assert crowd.history == [0, 2, 4] and crowd.iteration == 6
+    assert crowd.run(4, every=2, observe=observe).history == [6, 8, 10]
+    assert "begins anew" in " ".join(Replicas.run.__doc__.split()).replace("every call ", "")
+    assert crowd.run(2).history == []
+
+
+@pytest.mark.parametrize("device", ["meta", "mps", "xla"])
+def test_a_device_without_numbers_is_refused(device):
+    with pytest.raises(ValueError, match=f"device must be one that torch can use here.*{device}"):
+        logistic(device=device)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 from scipy.sparse import csr_array
-from scipy.sparse.linalg import LinearOperator, aslinearoperator
+from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, aslinearoperator
 from scipy.stats import norm
 
-from ddt_utils import networks
+from ddt_utils import _symmetric, networks
 from ddt_utils.curvature import hessian, hessian_operator
 from ddt_utils.spectrum import (
     hutchinson_trace,
@@ -276,3 +276,48 @@ def test_what_is_no_number_is_refused_by_name():
         proportionality(np.eye(3), np.diag([0.1, 0.2, -0.3]))  # its trace is a rounding
     with pytest.raises(ValueError, match="subspaces must be given as columns"):
         subspace_overlap(np.zeros((3, 0)), np.eye(3))
+
+
+@pytest.mark.parametrize("which", ["LA", "SA", "LM"])
+@pytest.mark.parametrize("scale", [2.0**-996, 2.0**-93, 2.0**-50, 2.0**60, 2.0**900])
+def test_matrices_of_any_scale_have_their_eigenvalues(scale, which):
+    """A power of two changes no digit; within 1e-12 and 1e12 ARPACK sees what it is given."""
+    values, vectors = top_eigenpairs(MATRIX, count=3, seed=1, which=which)
+    for matrix in (scale * MATRIX, aslinearoperator(scale * MATRIX)):
+        found, places = top_eigenpairs(matrix, count=3, seed=1, which=which)
+        np.testing.assert_allclose(found / scale, values, rtol=1e-11)
+        np.testing.assert_allclose(places, vectors, atol=1e-7)
+
+
+@pytest.mark.parametrize("form", [np.asarray, aslinearoperator], ids=["matrix", "operator"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_least_eigenvalues_of_few_samples_are_zeros(count, form):
+    """Of 100 parameters and 10 samples 90 directions are flat, which ARPACK does not settle."""
+    x = np.random.default_rng(0).normal(size=(10, 100))
+    matrix = hessian(networks.logistic(100), np.zeros(100), x, np.arange(10) % 2)
+    for seed in range(5):
+        found, places = top_eigenpairs(form(matrix), count=count, seed=seed, which="SA")
+        np.testing.assert_allclose(found, 0, atol=1e-12)
+        np.testing.assert_allclose(matrix @ places, 0, atol=1e-12)
+        np.testing.assert_allclose(places.T @ places, np.eye(count), atol=1e-12)
+
+
+class Unsettled:
+    """An ARPACK that never settles."""
+
+    def __call__(self, *_, **__):
+        raise ArpackNoConvergence("no convergence", [], [])
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0**-93])
+def test_where_arpack_fails_numpy_finds_them_or_the_remedy_is_told(scale, monkeypatch):
+    monkeypatch.setattr("scipy.sparse.linalg.eigsh", Unsettled())
+    small = {"LA": VALUES[:3], "SA": VALUES[-3:]}
+    small["LM"] = np.sort(VALUES[np.argsort(-np.abs(VALUES))[:3]])[::-1]
+    for which, values in small.items():
+        found, places = top_eigenpairs(scale * MATRIX, count=3, seed=1, which=which)
+        np.testing.assert_allclose(found / scale, values, rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(MATRIX @ places, places * values, atol=1e-10)
+    monkeypatch.setattr(_symmetric, "_DENSE", N - 1)
+    with pytest.raises(ValueError, match="40 dimensions and .*no convergence.*; take the matrix"):
+        top_eigenpairs(MATRIX, count=3, seed=1)

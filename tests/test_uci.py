@@ -448,3 +448,34 @@ def test_what_is_no_folder_no_file_and_no_set_is_told(tmp_path):
             uci.fetch("banknote", folder=wrong)
     with pytest.raises(ValueError, match="dataset must be from uci.fetch, got 'banknote'"):
         uci.checksum("banknote")
+
+
+def banknotes(folder):
+    folder.mkdir(exist_ok=True)
+    labels = labels_of("banknote")
+    put(folder, "banknote", np.random.default_rng(5).normal(size=(len(labels), 4)), labels)
+    return folder / "banknote.csv"
+
+
+@pytest.mark.parametrize("way", ["folder", "environment"])
+def test_one_s_home_may_be_written_as_a_tilde(server, tmp_path, monkeypatch, way):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    banknotes(tmp_path / "sets")
+    if way == "environment":
+        monkeypatch.setenv(uci.DATA, "~/sets")
+    found = uci.fetch("banknote", folder="~/sets" if way == "folder" else None)
+    assert found.inputs.shape == (1372, 4) and server.asked == []
+
+
+def test_an_empty_name_is_no_folder():
+    with pytest.raises(ValueError, match="folder must be a folder, got ''"):
+        uci.fetch("banknote", folder="")
+
+
+@pytest.mark.parametrize("odd", ["nan", "inf", "1e400"])
+def test_a_file_with_a_number_that_is_none_is_named(tmp_path, odd):
+    path = banknotes(tmp_path)
+    first, rest = path.read_text().split(",", 1)
+    path.write_text(f"{odd},{rest}")
+    with pytest.raises(ValueError, match=r"file of banknote in .*finite, got (nan|inf) at \[0, 0"):
+        uci.fetch("banknote", folder=tmp_path)

@@ -20,9 +20,9 @@ from ddt_utils import _files
 def load(source: str):
     """A source as a module, compiled in the process that first needs it.
 
-    What numba compiles is kept beside a copy of the source, in ``$DDT_UTILS_CACHE`` or in
-    ``ddt_utils`` of the user's cache folder. A copy that differs is replaced, and what is torn or
-    finds no room is compiled again.
+    What numba compiles is kept beside a copy of the source, in ``$DDT_UTILS_CACHE`` (``~`` is one's
+    home) or in ``ddt_utils`` of the user's cache folder. A copy that differs is replaced, and what
+    is torn or finds no room is compiled again.
 
     Args:
         source: of a program.
@@ -34,7 +34,7 @@ def load(source: str):
     try:
         shared = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         folder = Path(os.environ.get("DDT_UTILS_CACHE") or Path(shared) / "ddt_utils")
-        return _executed(name, source, folder)
+        return _executed(name, source, folder.expanduser())
     except (OSError, RuntimeError):  # a read-only or full home, or none: a folder of this process
         folder = Path(tempfile.mkdtemp(prefix="ddt_utils_"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
