@@ -95,7 +95,7 @@ class Problem:
         if self.exit is not None:
             named = tuple(self._step.names)
             object.__setattr__(self, "exit", self.landscape.exit_condition(self.exit, named))
-            if self._step.named(self.exit).subs(self._beginning) == sp.true:
+            if self._out_at_start() == sp.true:
                 raise ValueError(
                     f"start must lie inside, got {list(self.start)}, which satisfies {self.exit}"
                 )
@@ -118,6 +118,16 @@ class Problem:
                 f"takes dt, got {self.exit} for the rule {self.rule}; leave barrier_shift out"
             )
         _ = self.compensated  # refuses what single precision or the exit's reach forbids
+
+    def _out_at_start(self):
+        """The exit at the start, refused where it is not real."""
+        try:
+            return self._step.named(self.exit).subs(self._beginning)
+        except TypeError:
+            raise ValueError(
+                f"exit must be real where walkers are, got {self.exit}, which is not at the start "
+                f"{list(self.start)}; write it without the root or the logarithm, as x > 1"
+            ) from None
 
     def _check_bound(self):
         """Refuse a bound that single precision or the start exceeds."""
