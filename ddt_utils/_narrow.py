@@ -59,7 +59,8 @@ def resolved(landing, longest, parts, most):
 
 def _divided(landing, parts):
     """Each panel in so many parts."""
-    edges, within = landing.edges, np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts)
+    edges = landing.edges
+    within = np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts)
     inner = np.repeat(edges[:-1], parts) + within * np.repeat(np.diff(edges) / parts, parts)
     return replace(landing, edges=np.r_[inner, edges[-1]])
 
@@ -78,10 +79,7 @@ def _lands_narrowly(landing, new, longest):
 
 
 def _hiding(landing, panels, new):
-    """In which of some panels a mean or a width does what its values at the nodes do not show.
-
-    In a new one, where something was found, it must be a polynomial through them as well.
-    """
+    """In which of some panels a mean or a width does what its values at the nodes do not show."""
     variable, found = landing.chain.variable, np.zeros(panels.size, dtype=bool)
     left, half = landing.edges[panels], np.diff(landing.edges)[panels] / 2
     points = left[:, None] + half[:, None] * (1 + np.r_[-1 + 1e-9, NODES, 1 - 1e-9])
@@ -91,6 +89,7 @@ def _hiding(landing, panels, new):
         for formula in (mean, width):
             if not formula.has(variable) or not enclosable(formula):
                 continue
+            # where something was found, it must be a polynomial through the nodes as well
             middle = (points[new, 1:] + points[new, :-1]) / 2
             found[new] |= _bent(formula, variable, points[new], middle, _FINE * size[new, 1:])
             ends = size[:, [0, -1]]
@@ -103,7 +102,7 @@ def _hiding(landing, panels, new):
 
 
 def _bent(formula, variable, points, places, size):
-    """In which panels a formula is no polynomial through its values at the nodes, seen at places."""
+    """In which panels a formula is, at places, no polynomial through its values at the nodes."""
     known, at = value(formula, {variable: points}), value(formula, {variable: places})
     row = np.repeat(np.arange(len(points)), places.shape[1])
     foreseen = _foreseen(points, known, row, places.ravel()).reshape(places.shape)

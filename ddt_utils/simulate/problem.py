@@ -41,7 +41,9 @@ class Problem:
             crossing that is noticed only at the end of a step (Broadie, Glasserman and Kou,
             Mathematical Finance 7, 325, 1997; Gobet and Menozzi, Stochastic Processes and their
             Applications 120, 130, 2010). It assumes that the exit lies behind a smooth interface
-            with noise across it, and where D jumps on the way it leaves a bias of order √dt, see
+            with noise across it: where :math:`\nabla g` vanishes on it, as on a level at the height
+            of a saddle, it moves too far (refused in one dimension; in more a part of the exit that
+            shrinks with dt). Where D jumps on the way it leaves a bias of order √dt, see
             :attr:`jumps`. By default on, and off where the rule says that the step is
             physical, as in SGD, where the exit uses more than coordinates, and where steps have a
             duration of their own.
@@ -54,7 +56,8 @@ class Problem:
         ValueError: a bad argument; a start that satisfies the exit, lies outside the box, or within
             two step lengths of an exit that is moved; numbers beyond single precision; a diffusion
             whose step is longer than one over the curvature at the start; in one dimension and
-            without ``max_time``, an exit that no walker will reach.
+            without ``max_time``, an exit that no walker will reach; in one dimension an exit that
+            is moved and only touches its level; an exit that is not real at the start.
 
     Example:
         >>> from ddt_utils import catalog, noise
@@ -284,6 +287,8 @@ def _sound(problem):
     carried = precision.compensation(problem, _program(problem, "cpu", False, 2, 2))
     if problem.exit is not None and problem.barrier_shift:
         _reach.check_distance(problem)
+        if problem.landscape.dimension == 1:
+            _reach.check_touch(problem)
     if not problem._step.physical:
         _reach.check_curvature(problem)
     line = problem.landscape.dimension == 1 and problem._in_coordinates
