@@ -2,7 +2,8 @@
 
 The room :mod:`ddt_utils.chains` solves its equations with it. Every entry is a probability, so none
 is negative: an outcome that is wide beside the panels is averaged at their nodes, a narrow one is
-shared between the two nodes beside it.
+shared between the two nodes beside it. Panels are as short as the widths at some thousand places
+ask for, and shorter where ``_narrow`` finds something between these.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 
 from ddt_utils._enclosure import crossings, switches
 from ddt_utils._expressions import value
+from ddt_utils._narrow import resolved
 from ddt_utils._panels import NODES, WEIGHTS
 from ddt_utils._walk import normal
 
@@ -50,7 +52,7 @@ class Landing:
                     f"{outcome.mean} and {outcome.width} in {self.edges[0]:g} to "
                     f"{self.edges[-1]:g}; mend the formula or take a smaller box"
                 )
-            yield outcome.weight, mean, width
+            yield float(outcome.weight), mean, width
 
     def beyond(self, mean, width):
         """The probabilities to land beyond the left and the right edge, each to its own digits."""
@@ -135,4 +137,5 @@ def cut(chain, lower, upper, finer, wider):
     functions = [lambda at, f=f: value(f, {chain.variable: at}) for f in formulas]
     edges = np.unique(np.r_[edges, crossings(functions, x)])
     edges = edges[np.r_[True, np.diff(edges) > 1e-12 * (high - low)]]
-    return Landing(chain, edges, open_sides, narrow)
+    found = Landing(chain, edges, open_sides, narrow)
+    return resolved(found, _LONGEST, int(np.ceil(finer)), MOST)

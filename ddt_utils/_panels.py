@@ -25,6 +25,7 @@ _MOST = 60_000
 _NARROWEST = 1e-13  # of the largest edge
 _NEGLIGIBLE = 40.0  # a tail this many units of log below its peak is cut: 4e-18
 _FARTHEST = 1e120
+_FAR = 1e9  # lengths of the first panel beyond an end: what fails there is the tail's length
 
 
 class Problem:
@@ -256,15 +257,17 @@ def subdivide(problem, edges):
 def _tail(problem, edge, width):
     """Edges from an outermost point outwards, until a negligible part of ∫m is left."""
     edges, potential, peak = np.array([edge]), 0.0, -np.inf
-    outwards = width > 0
+    outwards, falls, first, last = width > 0, False, abs(width), -np.inf
     while abs(width) < _FARTHEST and potential > -1e4:
         at = edges[-1] if outwards else edges[0]
         try:
             with np.errstate(all="ignore"):
                 panels = Panels(problem, subdivide(problem, np.sort([at, at + width])))
         except ArithmeticError:
-            if problem.force(np.array(at)) * (1 if outwards else -1) > 0:
-                raise  # it climbs there, too steeply for panels
+            climbs = problem.force(np.array(at)) * (1 if outwards else -1) > 0
+            if climbs and abs(width) < _FAR * first:
+                raise  # too steeply for panels
+            falls &= climbs
             break
         rise = panels.edge_potential[-1]
         origin = potential if outwards else potential - rise
@@ -273,11 +276,20 @@ def _tail(problem, edge, width):
         edges = np.concatenate(pieces)
         if mass < peak - _NEGLIGIBLE:
             return edges
+        falls, last = mass < last - 1e-6, mass
         peak, potential = max(peak, mass), potential + (rise if outwards else -rise)
         width *= 2 if abs(rise) < 16 else 1
+    side = "+∞" if outwards else "−∞"
+    if falls and potential > -1e4:
+        raise ArithmeticError(
+            f"the stationary density of {problem.landscape.name} must fall fast enough for its "
+            f"tail to be summed, but towards {side} the part beyond {edges[-outwards]:.2g} is "
+            f"still {np.exp(last - peak):.2g} of the largest; put a wall far out with "
+            "reflecting=, or give an absorbing end there"
+        )
     raise ValueError(
         f"the walkers must be held on the side without an absorbing end, but "
-        f"{problem.landscape.name} lets them drift towards {'+∞' if outwards else '−∞'} (the "
+        f"{problem.landscape.name} lets them drift towards {side} (the "
         "stationary density has no finite integral, so the mean is infinite); give an absorbing "
         "end there, a wall with reflecting=, or a box that holds the valleys"
     )

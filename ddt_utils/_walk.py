@@ -175,8 +175,11 @@ def walk(landscape, noise, step, lower, upper, start, climb, parts):
     Raises:
         ArithmeticError: a kick is so short that too many panels are needed.
     """
-    low = _cut(landscape, noise, step, start, -1, climb) if lower is None else lower
-    high = _cut(landscape, noise, step, start, +1, climb) if upper is None else upper
+    ends = [lower, upper]
+    for i, side in enumerate((-1, +1)):
+        if ends[i] is None:
+            ends[i] = _cut(landscape, noise, step, start, side, climb, lower is upper is None)
+    low, high = ends
     grid = np.linspace(low, high, 4001)
     stops = np.unique([low, high, *breakpoints(landscape, noise, grid)])
     edges = stops[np.r_[True, np.diff(stops) > 1e-12 * (high - low)]]
@@ -229,7 +232,7 @@ def _formulas(landscape, diffusion):
     return formulas if all(enclosable(f) for f in formulas) else None
 
 
-def _cut(landscape, noise, step, start, side, climb):
+def _cut(landscape, noise, step, start, side, climb, closed):
     """Where an open side ends: Φ has climbed so far above its lowest value on the way.
 
     Where the noise grows so fast that Φ stays bounded, ever farther out.
@@ -257,7 +260,8 @@ def _cut(landscape, noise, step, start, side, climb):
         lowest, potential = bottoms[-1], climbed[-1]
     if rises[-1] > 0:
         return edge + side * 10 * width * (climb / 45) ** 2
+    remedy = "take a box that holds the valley" if closed else "give an absorbing end there"
     raise ArithmeticError(
         f"{landscape.name} must hold the walkers on the side without an absorbing end, got a climb "
-        f"of {potential - lowest:.3g} at {places[-1]:.3g}; give an absorbing end there"
+        f"of {potential - lowest:.3g} at {places[-1]:.3g}; {remedy}"
     )

@@ -15,8 +15,9 @@ With :math:`p(y|x) = \sum_i w_i\,\mathcal N(y;\mu_i,s_i^2)` the mean number of s
 Both are solved at Gauss–Legendre nodes (Nyström's method), by an elimination that never subtracts
 (``_elimination``), so that a wait of :math:`e^{40}` steps keeps its digits. An outcome
 without width, as a minibatch of given samples is, is interpolated linearly between nodes: its
-errors fall slowly, and ``rtol`` says how far. Every result is computed again on finer panels and,
-on a side without an absorbing end, in a wider box.
+errors fall slowly, and ``rtol`` says how far. Panels are shortened where a mean or a width has a
+narrow feature (``_narrow``), and every result is computed again on finer panels and, on a side
+without an absorbing end, in a wider box.
 
 :mod:`ddt_utils.discrete` is the case of one outcome, whose mean and width follow a loss.
 """
@@ -116,7 +117,7 @@ class Chain:
         total = sum(outcome.weight for outcome in self.outcomes)
         if not abs(total - 1) < 1e-9:
             raise ValueError(f"the weights of all outcomes must sum to 1, got {total}; divide them")
-        used = {s for o in self.outcomes for s in (o.mean + o.width).free_symbols}
+        used = {s for o in self.outcomes for s in o.mean.free_symbols | o.width.free_symbols}
         if used - {self.variable}:
             raise ValueError(
                 f"an outcome may use only {self.variable}, got also {used - {self.variable}}; "

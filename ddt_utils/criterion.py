@@ -113,7 +113,9 @@ class LevelSet(Criterion):
     r"""At or above a level: :math:`L(\theta) \ge h`.
 
     With h the loss at the saddle the walker has climbed as high as the lowest way out, but it may
-    have done so anywhere.
+    have done so anywhere. On a line a loss only touches that level, so that walkers step over it
+    and an exit moved for continuous time is misplaced: :mod:`ddt_utils.simulate` refuses it there;
+    take :class:`Beyond`. In more dimensions it is so near the saddle alone.
 
     Args:
         height: h, an absolute value of the loss, not one above the minimum.

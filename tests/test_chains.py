@@ -207,3 +207,39 @@ def test_one_outcome_an_array_for_a_box_and_no_places_are_taken():
     chain = Chain(Outcome(np.array(1.0), x / 2, np.array(0.3)), x, np.array([-4, 3]))
     assert chain.box == (-4.0, 3.0)
     assert chain.resting_density([]).shape == (0,)
+
+
+SPIKE = sp.exp(-(((x - 0.3) / 3e-4) ** 2))
+
+
+@pytest.mark.parametrize(
+    ("mean", "width", "truth"),
+    [
+        (x / 2, 0.2 + SPIKE, 6643.5),
+        (x / 2, 0.2 + SPIKE.subs(x, 0.3 + (x - 0.3) / 10), 733.34),
+        (x / 2 - 1.5e-5 * sp.diff(SPIKE, x), sp.sqrt(0.04), 67732.967674),
+    ],
+)
+def test_a_feature_between_the_nodes_is_seen(mean, width, truth):
+    """By brute force on fine grids, and of the loss with a bump by the room `discrete`."""
+    chain = Chain([Outcome(1, mean, width)], x, box=(-2, 2))
+    assert chain.mean_steps(start=0.5, lower=-1, upper=1, rtol=1e-5) == pytest.approx(
+        truth, rel=1e-4
+    )
+
+
+def test_nothing_is_cut_where_all_is_smooth():
+    chain = Chain([Outcome(1, x / 2, 0.2)], x, box=(-2, 2))
+    assert cut(chain, -1.0, 1.0, 1.5, 0).nodes.size == 416
+
+
+def test_weights_may_be_numbers_of_sympy():
+    halves = [Outcome(sp.Rational(1, 2), x / 2, 0.3), Outcome(sp.Float(0.5), x / 2, 0.3)]
+    found = Chain(halves, x, box=(-4, 4)).resting_density([0])
+    assert found == pytest.approx(1.151647, rel=1e-6)
+
+
+def test_a_foreign_symbol_does_not_hide_in_a_sum():
+    y = sp.Symbol("y", real=True)
+    with pytest.raises(ValueError, match="may use only x"):
+        Chain([Outcome(1, x - y, y)], x, box=(-4, 4))

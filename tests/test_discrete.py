@@ -284,3 +284,9 @@ def test_a_step_of_another_learning_rate_is_refused_however_short(ask, rate):
             chains.of(well, noise, step=step)
         else:
             simulate.Problem(well, noise, start=-1, exit=x > 0, step=step, rule=simulate.sgd)
+
+
+def test_a_box_beside_the_valley_is_named():
+    far = Landscape((x - 50) ** 2 / 2, (x,), name="far", box=((-2, 2),))
+    with pytest.raises(ArithmeticError, match="take a box that holds the valley"):
+        discrete.stationary_density(far, WhiteNoise(1.0), [0.0], step=0.1)

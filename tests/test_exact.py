@@ -556,3 +556,18 @@ def test_a_wall_too_steep_for_panels_is_not_said_to_let_walkers_go(loss):
     steep = Landscape(loss, (x,), name="trough", box=((-1.9, 1.9),))
     with pytest.raises(ArithmeticError, match="too steep to integrate .* does not reach so far up"):
         mean_first_passage_time(steep, WhiteNoise(0.1), start=0, upper=0.4)
+
+
+@pytest.mark.parametrize(
+    ("slope", "error", "told"),
+    [
+        (0.3, ValueError, "lets them drift towards"),
+        (0.5, ValueError, "lets them drift towards"),
+        (0.55, ArithmeticError, "must fall fast enough .* reflecting="),
+    ],
+)
+def test_a_tail_without_end_is_told_from_walkers_that_are_not_held(slope, error, told):
+    """The stationary density goes like |x| to the power of −2 slope."""
+    well = landscape(slope * sp.log(1 + x**2))
+    with pytest.raises(error, match=told):
+        mean_first_passage_time(well, WhiteNoise(1.0), start=0, upper=1)

@@ -247,3 +247,26 @@ def test_a_torn_cache_is_made_again(pattern, tmp_path, monkeypatch):
     for _ in range(2):
         assert np.array_equal(numbers(), before)
     cache.load.cache_clear()
+
+
+TOUCH = WELL.expression
+
+
+@pytest.mark.parametrize("exit", [TOUCH >= 0, TOUCH >= 1e-7, (x - 1) ** 3 > 0, (x - 1) ** 5 >= 0])
+def test_an_exit_that_only_touches_its_level_is_not_moved(exit):
+    ask = {"start": -1, "exit": exit, "step": 0.01}
+    with pytest.raises(ValueError, match="only touches it at x = "):
+        Problem(WELL, WhiteNoise(0.1), **ask)
+
+
+@pytest.mark.parametrize(
+    "exit", [TOUCH >= -0.05, x**3 + x > 0, sp.Or(x > -0.5, TOUCH >= 0), sp.Abs(x) > 1.6]
+)
+def test_an_exit_that_crosses_its_level_before_is_moved(exit):
+    assert Problem(WELL, WhiteNoise(0.1), start=-1, exit=exit, step=0.01).barrier_shift
+
+
+@pytest.mark.parametrize("exit", [sp.log(x) > 0, sp.sqrt(x) > 1])
+def test_an_exit_that_is_not_real_at_the_start_is_named(exit):
+    with pytest.raises(ValueError, match="exit must be real where walkers are"):
+        Problem(WELL, WhiteNoise(0.1), start=-1, exit=exit, step=0.01)

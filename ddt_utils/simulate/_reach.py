@@ -7,6 +7,8 @@ from functools import lru_cache
 import numpy as np
 import sympy as sp
 
+from ddt_utils._enclosure import crossings
+from ddt_utils._expressions import derivative, value
 from ddt_utils.simulate import program
 from ddt_utils.simulate.step import CLOCK
 
@@ -41,6 +43,52 @@ def check_distance(problem) -> None:
             f"{[float(f'{v:.3g}') for v in length]} for {problem.exit}; take a smaller step, or "
             "barrier_shift=False for the discrete walk"
         )
+
+
+def check_touch(problem) -> None:
+    """Refuse a level that the exit's g only touches, in one dimension, where it is to be moved.
+
+    The interface is moved by the slope of g. Where that vanishes on it, as at the height of a
+    saddle, it moves two or three times as far as it should, a bias of order √dt.
+
+    Args:
+        problem: in one dimension, with the barrier shift.
+
+    Raises:
+        ValueError: walkers come to such a place.
+    """
+    (x,), (low, high), start = problem.landscape.variables, problem.landscape.box[0], problem.start
+    grid, moved = np.linspace(low, high, 4001), problem._near_exit().subs(program.DT, problem.step)
+    for part in problem.exit.atoms(sp.Gt, sp.Ge, sp.Lt, sp.Le):
+        g = part.gts - part.lts
+        slope = derivative(g, x)
+        if not slope.has(x):
+            continue
+        size, rise, bend = (
+            lambda at, f=f: np.broadcast_to(value(f, {x: at}), np.shape(at))
+            for f in (g, slope, derivative(slope, x))
+        )
+        for place in crossings([rise, bend], grid):
+            length = np.sqrt(2 * problem.step * float(_noise(problem, place)))
+            near = place + program.BARRIER_SHIFT * length * np.linspace(-1, 1, 9)
+            change = np.ptp(size(near))
+            flat = np.abs(rise(np.array([place])))[0] * np.ptp(near) <= change / 2
+            if not (flat and np.abs(size(np.array([place])))[0] <= change):
+                continue
+            way = start[0] + (place - start[0]) * np.linspace(0, 1, 2001)
+            first = way[np.abs(way - place) > 3 * length]
+            if np.any(_outside(problem)(first)):
+                continue  # walkers are out before
+            if np.any(sp.lambdify(x, moved, "numpy")(place + 3 * (near - place))):
+                raise ValueError(
+                    f"the exit must cross its level where it is moved towards the walker, got "
+                    f"{problem.exit}, which only touches it at {x} = {round(place, 9) + 0.0:.6g}; "
+                    "take criterion.Beyond that place, or barrier_shift=False for the discrete walk"
+                )
+
+
+def _noise(problem, place):
+    return problem.noise.diffusion(problem.landscape, place)[0, 0]
 
 
 def check_curvature(problem) -> None:

@@ -41,7 +41,9 @@ class Problem:
             crossing that is noticed only at the end of a step (Broadie, Glasserman and Kou,
             Mathematical Finance 7, 325, 1997; Gobet and Menozzi, Stochastic Processes and their
             Applications 120, 130, 2010). It assumes that the exit lies behind a smooth interface
-            with noise across it, and where D jumps on the way it leaves a bias of order √dt, see
+            with noise across it: where :math:`\nabla g` vanishes on it, as on a level at the height
+            of a saddle, it moves too far (refused in one dimension; in more a part of the exit that
+            shrinks with dt). Where D jumps on the way it leaves a bias of order √dt, see
             :attr:`jumps`. By default on, and off where the rule says that the step is
             physical, as in SGD, where the exit uses more than coordinates, and where steps have a
             duration of their own.
@@ -54,7 +56,8 @@ class Problem:
         ValueError: a bad argument; a start that satisfies the exit, lies outside the box, or within
             two step lengths of an exit that is moved; numbers beyond single precision; a diffusion
             whose step is longer than one over the curvature at the start; in one dimension and
-            without ``max_time``, an exit that no walker will reach.
+            without ``max_time``, an exit that no walker will reach; in one dimension an exit that
+            is moved and only touches its level; an exit that is not real at the start.
 
     Example:
         >>> from ddt_utils import catalog, noise
@@ -95,7 +98,7 @@ class Problem:
         if self.exit is not None:
             named = tuple(self._step.names)
             object.__setattr__(self, "exit", self.landscape.exit_condition(self.exit, named))
-            if self._step.named(self.exit).subs(self._beginning) == sp.true:
+            if self._out_at_start() == sp.true:
                 raise ValueError(
                     f"start must lie inside, got {list(self.start)}, which satisfies {self.exit}"
                 )
@@ -118,6 +121,16 @@ class Problem:
                 f"takes dt, got {self.exit} for the rule {self.rule}; leave barrier_shift out"
             )
         _ = self.compensated  # refuses what single precision or the exit's reach forbids
+
+    def _out_at_start(self):
+        """The exit at the start, refused where it is not real."""
+        try:
+            return self._step.named(self.exit).subs(self._beginning)
+        except TypeError:
+            raise ValueError(
+                f"exit must be real where walkers are, got {self.exit}, which is not at the start "
+                f"{list(self.start)}; write it without the root or the logarithm, as x > 1"
+            ) from None
 
     def _check_bound(self):
         """Refuse a bound that single precision or the start exceeds."""
@@ -274,6 +287,8 @@ def _sound(problem):
     carried = precision.compensation(problem, _program(problem, "cpu", False, 2, 2))
     if problem.exit is not None and problem.barrier_shift:
         _reach.check_distance(problem)
+        if problem.landscape.dimension == 1:
+            _reach.check_touch(problem)
     if not problem._step.physical:
         _reach.check_curvature(problem)
     line = problem.landscape.dimension == 1 and problem._in_coordinates
