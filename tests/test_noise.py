@@ -487,8 +487,8 @@ def test_walkers_in_tiny_units_are_those_in_ordinary_ones(scale):
 
     def spread(unit):
         places = simulate.ensemble(
-            in_units(loss, unit), HessianNoise(0.02 / unit, 0.3 / unit), start=(-1, 0), rule=simulate.sgd,
-            step=0.02 / unit, times=[1 / unit], walkers=500, seed=1,
+            in_units(loss, unit), HessianNoise(0.02 / unit, 0.3 / unit), start=(-1, 0),
+            rule=simulate.sgd, step=0.02 / unit, times=[1 / unit], walkers=500, seed=1,
         )  # fmt: skip
         return places[0].T @ places[0] / 500
 
