@@ -166,7 +166,7 @@ def array(
     try:
         raw = np.asarray(values)
         found = raw.astype(float) if raw.dtype.kind in "fiuO" else None
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         found = None
     if found is None:
         raise ValueError(_refusal(name, "an array of real numbers", values, remedy))

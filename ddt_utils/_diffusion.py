@@ -191,6 +191,23 @@ def check_rate(noise, step) -> None:
         )
 
 
+@lru_cache(maxsize=256)
+def curvature_unit(landscape) -> sp.Expr:
+    """A unit in which no curvature of a landscape is lost when it is squared.
+
+    Args:
+        landscape: the loss.
+
+    Returns:
+        One, and a power of two where all curvatures in the box are below 2⁻⁴⁰.
+    """
+    with np.errstate(all="ignore"):
+        sizes = np.abs(landscape.hessian(*_sound.places(landscape.variables, landscape.box)))
+    power = np.frexp(np.max(sizes, where=np.isfinite(sizes), initial=0.0))[1] - 1
+    small = np.any(sizes > 0) and power < -40
+    return sp.Float(2.0**power) if small else sp.S.One
+
+
 def symmetric(matrix) -> bool:
     """Whether a SymPy matrix equals its transpose, as expressions or at a few places.
 
@@ -246,6 +263,28 @@ def expression(name, value) -> sp.Expr:
         require_printable(value, name)
         return value
     return sp.sympify(_checks.kept(name, value, remedy="give numbers or SymPy expressions"))
+
+
+def matrix_of(name, given) -> sp.ImmutableMatrix:
+    """A SymPy matrix of numbers and expressions.
+
+    Args:
+        name: what it is called.
+        given: rows, an array, a tensor or a SymPy matrix.
+
+    Returns:
+        The matrix.
+
+    Raises:
+        ValueError: no matrix, or an entry that :func:`expression` refuses.
+    """
+    given = given.detach().cpu().numpy() if hasattr(given, "detach") else given
+    rows = given.tolist() if isinstance(given, (sp.MatrixBase, np.ndarray)) else given
+    shape = np.shape(np.array(rows, dtype=object))
+    if len(shape) != 2 or 0 in shape:
+        raise ValueError(f"{name} must be a matrix, got shape {shape}; give its rows")
+    what = f"an entry of {name}"
+    return sp.ImmutableMatrix([[expression(what, entry) for entry in row] for row in rows])
 
 
 def _root(d):

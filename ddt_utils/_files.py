@@ -40,10 +40,11 @@ def write(path, data: bytes | str) -> None:
         data: bytes, or text.
 
     Raises:
+        ValueError: the path is none, or that of a folder.
         OSError: the disk is full, or the folder may not be written to; the file that was there is
             as it was.
     """
-    path = Path(os.path.realpath(path))
+    path = Path(os.path.realpath(_named(path)))
     path.parent.mkdir(parents=True, exist_ok=True)
     _clean(path)
     part = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
@@ -115,11 +116,12 @@ def read_json(path, *, remedy: str, keys=()) -> dict:
         The dictionary.
 
     Raises:
-        ValueError: the file is torn or another one; the message names it and the remedy.
+        ValueError: the file is torn or another one, or the path none or that of a folder; the
+            message names it and the remedy.
         OSError: there is no such file, or it may not be read.
     """
     try:
-        content = json.loads(Path(path).read_bytes())
+        content = json.loads(_named(path).read_bytes())
     except (ValueError, RecursionError) as error:  # also of bytes that are no text
         raise ValueError(damaged(path, error, remedy)) from error
     if not isinstance(content, dict):
@@ -141,10 +143,11 @@ def read_arrays(path, *, remedy: str, keys=()) -> dict:
         Arrays by name.
 
     Raises:
-        ValueError: the file is torn or another one; the message names it and the remedy.
+        ValueError: the file is torn or another one, or the path none or that of a folder; the
+            message names it and the remedy.
         OSError: there is no such file, or it may not be read.
     """
-    content = Path(path).read_bytes()
+    content = _named(path).read_bytes()
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
@@ -185,6 +188,19 @@ def damaged(path, problem, remedy: str) -> str:
         The text of the error.
     """
     return f"{path} is damaged or not the expected file ({problem}); {remedy}"
+
+
+def _named(path):
+    """The path of a file; refused is what is none, or names a folder."""
+    try:
+        named = Path(path)
+    except TypeError:
+        raise ValueError(
+            f"path must be that of a file, got {path!r:.80}; give a text or a pathlib.Path"
+        ) from None
+    if named.is_dir():
+        raise ValueError(f"path must be that of a file, got the folder {path}; name a file in it")
+    return named
 
 
 def _require(path, found, keys, remedy):

@@ -7,6 +7,7 @@ law on which the word "rate" rests can be tested.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -36,13 +37,16 @@ class EscapeTimes(Estimates):
             t = learning rate × iterations.
         status: ``ESCAPED``, ``CENSORED`` (still inside) or ``DIVERGED``, shape (walkers,).
         states: where each walker was then, shape (walkers, n).
-        step: the time step dt.
+        step: the time step dt, positive.
         bias_correction: what was done about the time-step bias, in words.
         carried: what else each walker carried then, such as its velocity: an array of shape
             (walkers,) for each name.
 
+    The arrays are copied: what happens to the caller's changes nothing here.
+
     Raises:
-        ValueError: no walkers, lengths that differ, or a time that is negative or not finite.
+        ValueError: no walkers, lengths that differ, something that is no number, a time that is
+            negative or not finite, times whose sum is no float, or a step that is not positive.
 
     Example:
         >>> import numpy as np
@@ -63,18 +67,28 @@ class EscapeTimes(Estimates):
 
     def __post_init__(self):
         """Check the arguments."""
-        times = np.asarray(self.times, dtype=float)
+        remedy = "give one number per walker"
+        times = _checks.array("times", self.times, finite=False, remedy=remedy)
+        status = _copied("status", self.status, remedy)
+        states = _copied("states", self.states, "give the place of every walker")
+        if not isinstance(self.carried, Mapping):
+            raise ValueError(
+                f"carried must be a dictionary, got {self.carried!r:.80}; give an array for each "
+                "name, or leave it out"
+            )
+        carried = {k: _copied(f"carried[{k!r}]", v, remedy) for k, v in self.carried.items()}
+        _checks.number("step", self.step, above=0, remedy="it is the time step dt")
         if times.ndim != 1 or len(times) == 0:
             raise ValueError(
                 f"times must be one number per walker and at least one, got shape {times.shape}"
             )
-        many = [np.shape(v)[0] if np.ndim(v) else 0 for v in (self.status, self.states)]
+        many = [len(v) if v.ndim else 0 for v in (status, states)]
         if many != [len(times)] * 2:
             raise ValueError(
                 "times, status and states must have one entry per walker, got "
                 f"{len(times)}, {many[0]} and {many[1]}"
             )
-        odd = {name: np.shape(v) for name, v in self.carried.items() if np.shape(v) != times.shape}
+        odd = {name: v.shape for name, v in carried.items() if v.shape != times.shape}
         if odd:
             raise ValueError(
                 f"carried must have one number per walker, {len(times)}, for each name, got {odd}"
@@ -85,16 +99,22 @@ class EscapeTimes(Estimates):
                 f"times must be finite and not negative, got {times[wrong][:3]}; "
                 "a walker that never escaped is censored at the time when it was last seen"
             )
-        status, states = np.asarray(self.status), np.asarray(self.states)
+        with np.errstate(over="ignore"):
+            total = np.sum(times)
+        if not np.isfinite(total):
+            raise ValueError(
+                f"times must have a sum that is a float, got {len(times)} of up to {times.max()}; "
+                "take another unit of time"
+            )
         unknown = ~np.isin(status, (ESCAPED, CENSORED, DIVERGED))
         if unknown.any():
             raise ValueError(
                 f"status must be {ESCAPED} (escaped), {CENSORED} (censored) or {DIVERGED} "
                 f"(diverged), got {status[unknown][:3]}"
             )
-        object.__setattr__(self, "times", times)
-        object.__setattr__(self, "status", status)
-        object.__setattr__(self, "states", states)
+        kept = dict(times=times, status=status, states=states, carried=carried)
+        for name, values in kept.items():
+            object.__setattr__(self, name, values)
 
     @property
     def escaped(self) -> int:
@@ -148,7 +168,8 @@ class EscapeTimes(Estimates):
         )
 
     def _deviation(self):
-        return np.std(self.times, ddof=1)
+        power = np.frexp(self.times.max())[1]  # squares of times may leave the range of floats
+        return np.ldexp(np.std(np.ldexp(self.times, -power), ddof=1), power)
 
     def _logarithms(self, unit):
         if np.any(self.times[self.status == ESCAPED] == 0):
@@ -159,6 +180,13 @@ class EscapeTimes(Estimates):
         u = self.times / unit
         log = np.log(u, where=u > 0, out=np.zeros_like(u))
         return np.sum(log[self.status == ESCAPED]), np.sum(u * log), np.sum(u * log**2)
+
+
+def _copied(name, values, remedy):
+    """Numbers of any kind, infinite or not, in an array of their own."""
+    values = values.detach().cpu() if hasattr(values, "detach") else values
+    _checks.array(name, values, finite=False, remedy=remedy)
+    return np.array(values)
 
 
 @dataclass(frozen=True)

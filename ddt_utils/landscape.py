@@ -16,7 +16,7 @@ from functools import lru_cache
 import numpy as np
 import sympy as sp
 
-from ddt_utils import _checks, _line, _sound
+from ddt_utils import _checks, _line, _shapes, _sound
 from ddt_utils._expressions import Torch, derivative, numpy_function, switches, value
 
 
@@ -152,7 +152,7 @@ class Landscape:
             Losses, shape (...), float64; NaN or infinite only outside the box.
 
         Raises:
-            ValueError: not one coordinate per variable, or a coordinate is no finite number.
+            ValueError: as for :meth:`evaluate`.
         """
         return self.evaluate((self.expression,), *coordinates)[..., 0]
 
@@ -209,7 +209,7 @@ class Landscape:
             A tensor of shape (...).
 
         Raises:
-            ValueError: not one tensor per variable.
+            ValueError: not one tensor per variable, or tensors whose shapes do not fit.
         """
         import torch
 
@@ -219,7 +219,7 @@ class Landscape:
                 f"coordinates must be tensors, got {coordinates!r}; for numbers and arrays there "
                 "is value"
             )
-        shape = torch.broadcast_shapes(*(c.shape for c in coordinates))
+        shape = _shapes.common(self.variables, coordinates)
         at = dict(zip(self.variables, coordinates, strict=True))
         found = value(self.expression, at, Torch(coordinates[0]))
         if torch.is_tensor(found):
@@ -256,15 +256,16 @@ class Landscape:
             Shape (..., m), float64.
 
         Raises:
-            ValueError: not one coordinate per variable, or a coordinate is no finite number.
+            ValueError: not one coordinate per variable, a coordinate is no finite number, or
+                coordinates whose shapes do not fit.
         """
         self._check_count(coordinates)
-        arrays = np.broadcast_arrays(
-            *(
-                _checks.array(str(v), c, remedy=f"a place of {self.name} is made of numbers")
-                for v, c in zip(self.variables, coordinates, strict=True)
-            )
-        )
+        remedy = f"a place of {self.name} is made of numbers"
+        arrays = [
+            _checks.array(str(v), c, remedy=remedy)
+            for v, c in zip(self.variables, coordinates, strict=True)
+        ]
+        arrays = _shapes.together(self.variables, arrays)
         with np.errstate(all="ignore"):
             values = numpy_function(tuple(expressions), self.variables)(*arrays)
         return np.stack([np.broadcast_to(v, arrays[0].shape) for v in values], -1).astype(float)

@@ -221,9 +221,12 @@ class Valley:
         way, n = self._checked(exit), len(self.hessian)
         places_ = sp.symbols(f"u1:{n + 1}", real=True)
         at = sp.Matrix(places_)
-        wide = 5 * max(np.sqrt(np.diag(self.spread)).max(), 1e-3)
-        if isinstance(way, Box):
-            wide = max(wide, 5 * max(way.half_width))
+        reach = (
+            max(way.half_width)
+            if isinstance(way, Box)
+            else np.sqrt(2 * way.height / np.linalg.eigvalsh(self.hessian)[0])
+        )
+        wide = 5 * max(np.sqrt(np.diag(self.spread)).max(), reach)
         flat = Landscape(
             (at.T * sp.Matrix(self.hessian) * at)[0] / 2,
             places_,

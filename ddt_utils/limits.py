@@ -55,7 +55,8 @@ def extrapolate(sizes, values, *, powers, stderr=None) -> Limit:
 
     Raises:
         ValueError: sizes that are not positive and different or too far apart for their powers,
-            values of another length, too few powers, or a negative standard error.
+            values of another length, too few powers, a negative standard error, or a result beyond
+            the range of floats.
 
     Example:
         The perimeter of a hexagon and of a dodecagon in a circle of diameter one give π.
@@ -96,18 +97,22 @@ def extrapolate(sizes, values, *, powers, stderr=None) -> Limit:
         return weights
 
     weights = at_zero(np.arange(n))
-    found, fewer = _mean(weights, values), _mean(at_zero(np.arange(1, n)), values)
-    error = np.abs(found - fewer)
-    if n > 2:
-        spread = np.abs(fewer - _mean(at_zero(np.arange(n - 1)), values))
-        settled = spread <= np.abs(fewer - values[-1]) / 4
-        error = np.where(settled, error, np.maximum(error, spread))
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
+        found, fewer = _mean(weights, values), _mean(at_zero(np.arange(1, n)), values)
+        error = np.abs(found - fewer)
+        if n > 2:
+            spread = np.abs(fewer - _mean(at_zero(np.arange(n - 1)), values))
+            settled = spread <= np.abs(fewer - values[-1]) / 4
+            error = np.where(settled, error, np.maximum(error, spread))
     spent = np.zeros_like(found)
     if stderr is not None:
         spent = _checks.array("stderr", stderr, shape=values.shape)[order]
         if not np.all(spent >= 0):
             raise ValueError(f"stderr must not be negative, got {stderr!r:.80}; zero is none")
-        spent = np.sqrt(_mean(weights**2, spent**2))
+        power = np.frexp(spent.max(axis=0))[1]  # squares may leave the range of floats
+        spent = np.ldexp(np.sqrt(_mean(weights**2, np.ldexp(spent, -power) ** 2)), power)
+    for name, number in (("value", found), ("error", error), ("stderr", spent)):
+        _checks.array(f"the {name} at size zero", number, remedy="take another unit of the values")
     if values.ndim == 1:
         return Limit(float(found), float(error), float(spent))
     return Limit(found, error, spent)

@@ -14,7 +14,15 @@ import numpy as np
 import sympy as sp
 
 from ddt_utils import _checks
-from ddt_utils._diffusion import Noise, expression, keep, require_symbols, symmetric
+from ddt_utils._diffusion import (
+    Noise,
+    curvature_unit,
+    expression,
+    keep,
+    matrix_of,
+    require_symbols,
+    symmetric,
+)
 from ddt_utils.landscape import Landscape
 
 _SCALE = "D = learning_rate / 2 times the covariance of a minibatch gradient"
@@ -100,7 +108,7 @@ class StateDependentNoise(Noise):
         if isinstance(given, tuple):
             given = tuple(expression("an entry of D", entry) for entry in given)
         elif isinstance(given, (sp.MatrixBase, list)) or np.ndim(given):
-            given = _matrix("D", given)
+            given = matrix_of("D", given)
         else:
             given = expression("D", given)
         object.__setattr__(self, "expression", given)
@@ -122,7 +130,7 @@ class StateDependentNoise(Noise):
         require_symbols(matrix, landscape)
         if not matrix.free_symbols:
             numbers = np.array(matrix.tolist(), dtype=float)
-            if not np.allclose(numbers, numbers.T) or np.linalg.eigvalsh(numbers).min() <= 0:
+            if not _checks.symmetric(numbers) or np.linalg.eigvalsh(numbers).min() <= 0:
                 raise ValueError(
                     f"a constant D must be symmetric and positive definite, got {numbers.tolist()}"
                 )
@@ -163,7 +171,7 @@ class FactorNoise(Noise):
 
     def __post_init__(self):
         """Check the arguments."""
-        object.__setattr__(self, "expression", _matrix("the factor of D", self.expression))
+        object.__setattr__(self, "expression", matrix_of("the factor of D", self.expression))
 
     def factor(self, landscape: Landscape) -> tuple[tuple, sp.Matrix]:
         """The given factor; see ``Noise.factor``."""
@@ -335,32 +343,24 @@ class HessianNoise(Noise):
                     f"{landscape.name} has {landscape.dimension}; use a landscape that is a sum "
                     "over its coordinates, or give the factor of D with FactorNoise"
                 )
-            return (self.temperature * self._spectral(hessian)).as_immutable()
+            unit = curvature_unit(landscape)
+            return (self.temperature * unit * self._spectral(hessian, unit)).as_immutable()
         entries = (self.temperature * self._floored(h) for h in hessian.diagonal())
         return sp.diag(*entries).as_immutable()
 
-    def _spectral(self, hessian):
+    def _spectral(self, hessian, unit):
         """A function of a 2 × 2 matrix: it acts on the eigenvalues, mean ± half the gap."""
+        if unit != 1:
+            hessian = hessian.applyfunc(lambda h: sp.Add(*(t / unit for t in sp.Add.make_args(h))))
         mean = hessian.trace() / 2
         half = sp.sqrt(((hessian[0, 0] - hessian[1, 1]) / 2) ** 2 + hessian[0, 1] ** 2)
-        upper, lower = self._floored(mean + half), self._floored(mean - half)
+        upper, lower = (self._floored(mean + sign * half, unit) for sign in (1, -1))
         # where the gap closes the second term is 0/0 and its limit 0
         slope = (upper - lower) / (2 * sp.Max(half, sp.Float(1e-30)))
         return (upper + lower) / 2 * sp.eye(2) + slope * (hessian - mean * sp.eye(2))
 
-    def _floored(self, curvature):
+    def _floored(self, curvature, unit=1):
         if isinstance(curvature, sp.Piecewise):  # keeps the pieces of a piecewise-quadratic well
-            return sp.Piecewise(*((self._floored(e), c) for e, c in curvature.args))
+            return sp.Piecewise(*((self._floored(e, unit), c) for e, c in curvature.args))
         size = sp.Abs(curvature)
-        return sp.Max(size, sp.sympify(self.floor)) if self.floor else size
-
-
-def _matrix(name, given):
-    """A SymPy matrix of numbers and expressions."""
-    given = given.detach().cpu().numpy() if hasattr(given, "detach") else given
-    rows = given.tolist() if isinstance(given, (sp.MatrixBase, np.ndarray)) else given
-    shape = np.shape(np.array(rows, dtype=object))
-    if len(shape) != 2 or 0 in shape:
-        raise ValueError(f"{name} must be a matrix, got shape {shape}; give its rows")
-    what = f"an entry of {name}"
-    return sp.ImmutableMatrix([[expression(what, entry) for entry in row] for row in rows])
+        return sp.Max(size, sp.sympify(self.floor) / unit) if self.floor else size

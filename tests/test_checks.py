@@ -83,6 +83,12 @@ def test_choices():
         _checks.choice("n", True, [1, 2])
 
 
+def test_an_array_takes_no_number_beyond_floats():
+    for values in (10**400, [1, -(10**400)]):
+        with pytest.raises(ValueError, match="^it must be an array of real numbers"):
+            _checks.array("it", values)
+
+
 def test_arrays():
     found = _checks.array("theta", [[1, 2, 3], [4, 5, 6]], shape=(None, 3))
     assert found.dtype == float

@@ -489,3 +489,51 @@ def test_a_rate_needs_time_and_survival_a_number():
         _times([3.0, 5]).survival([4, np.nan])
     with pytest.raises(ValueError, match="one entry per walker, got 2, 0 and 1"):
         EscapeTimes([3.0, 5], None, [[0.0]], 0.1, "none")
+
+
+@pytest.mark.parametrize("unit", [2.0**-1000, 2.0**-660, 2.0**660, 2.0**1000])
+def test_an_error_has_no_preferred_unit(unit):
+    times = np.array([1.3, 2.9, 0.4, 7.1])
+    assert seen(times * unit).stderr == seen(times).stderr * unit
+    assert seen(times).stderr == np.std(times, ddof=1) / 2
+
+
+def test_times_whose_sum_is_no_float_are_refused():
+    with pytest.raises(ValueError, match="must have a sum that is a float.*another unit"):
+        seen([1e308, 1.5e308])
+
+
+def test_what_happens_to_the_arrays_of_the_caller_changes_nothing():
+    times, status, states = np.ones(2), np.full(2, ESCAPED, np.uint8), np.zeros((2, 1), np.float32)
+    speed = np.full(2, 0.5)
+    carried = {"speed": speed}
+    found = EscapeTimes(times, status, states, 0.1, "none", carried)
+    for array in (times, status, states, speed):
+        array[0] = 99
+    carried["more"] = speed
+    assert (found.mean, found.escaped, found.states.max()) == (1.0, 2, 0.0)
+    assert list(found.carried) == ["speed"] and found.carried["speed"].max() == 0.5
+    assert (found.status.dtype, found.states.dtype) == (np.uint8, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(times=[1j]), "times must be an array of real numbers"),
+        (dict(times=["a"]), "times must be an array of real numbers"),
+        (dict(times=[[1.0], [1.0, 2.0]]), "times must be an array of real numbers.*per walker"),
+        (dict(times=[10**400]), "times must be an array of real numbers"),
+        (dict(status=["a"]), "status must be an array of real numbers"),
+        (dict(status=[[1], [1, 1]]), "status must be an array of real numbers"),
+        (dict(states=[[1], [1, 1]]), "states must be an array of real numbers"),
+        (dict(carried=None), "carried must be a dictionary, got None"),
+        (dict(carried={"v": ["a"]}), r"carried\['v'\] must be an array of real numbers"),
+        (dict(carried={"v": [1.0, 2.0]}), r"carried must have one number per walker.*\(2,\)"),
+        (dict(step="a"), "step must be a finite real number, above 0"),
+        (dict(step=-1), "step must be a finite real number, above 0, got -1"),
+    ],
+)
+def test_arguments_that_are_no_numbers_are_refused_by_name(change, message):
+    good = dict(times=[1.0], status=[1], states=[[0.0]], step=0.1, bias_correction="none")
+    with pytest.raises(ValueError, match=message):
+        EscapeTimes(**good | change)

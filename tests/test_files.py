@@ -164,3 +164,18 @@ def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path):
     for read in (_files.read_json, _files.read_arrays):
         with pytest.raises(FileNotFoundError):
             read(tmp_path / "no", remedy="-")
+
+
+@pytest.mark.parametrize("path", [None, 3, ""])
+def test_what_names_no_file_is_refused(path, tmp_path):
+    def wrong():
+        return tmp_path if path == "" else path
+
+    for call in (
+        lambda: _files.write(wrong(), "text"),
+        lambda: _files.read_json(wrong(), remedy="-"),
+        lambda: _files.read_arrays(wrong(), remedy="-"),
+    ):
+        with pytest.raises(ValueError, match="path must be that of a file, got .*; (give|name)"):
+            call()
+    assert not list(tmp_path.iterdir())

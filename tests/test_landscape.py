@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ddt_utils import catalog
 from ddt_utils.landscape import Landscape
+from ddt_utils.noise import WhiteNoise
 
 x, y = sp.symbols("x y", real=True)
 ALL = [
@@ -446,6 +447,14 @@ def test_bad_coordinates_are_refused():
     for wrong in ("1", 1j, None, [0, "a"]):
         with pytest.raises(ValueError, match="x must be (an array of real numbers|finite)"):
             well.value(wrong, 0.0)
+    with pytest.raises(ValueError, match="y must be an array of real numbers, got 1000"):
+        well.value(0.0, 10**400)
+    apart = r"x and y must have one shape, got x of shape \(2,\), y of shape \(3,\)"
+    for call in (well.value, well.gradient, WhiteNoise(0.1).diffusion):
+        with pytest.raises(ValueError, match=apart):
+            call(*([well] if call.__name__ == "diffusion" else []), np.ones(2), np.ones(3))
+    with pytest.raises(ValueError, match=apart):
+        well.torch_value(torch.ones(2), torch.ones(3))
     with pytest.raises(ValueError, match="derivative needs one variable"):
         well.derivative(0.0)
     for order in (-1, 1.5, "1", None):

@@ -197,3 +197,15 @@ def test_exits_too_rare_for_a_number_have_sides_and_an_exponent():
         level_tilt(line, [0.0], x, y, height=0.1, direction=[0.0])
     with pytest.raises(ValueError, match="minimum must be one parameter vector"):
         level_tilt(line, [[0.0], [5.0]], x, y, height=0.1)
+
+
+@pytest.mark.parametrize("unit", [2.0**-50, 2.0**-64, 2.0**-200])
+def test_a_valley_of_any_size_is_simulated(unit):
+    curves, noise = np.diag([2.0, 0.5]), np.diag([0.2, 0.8])
+    for way, small in (
+        (Box((0, 0), (0.25, 0.8)), Box((0, 0), (0.25 * unit, 0.8 * unit))),
+        (LevelSet(0.1), LevelSet(0.1 * unit**2)),
+    ):
+        wide, narrow = Valley(curves, noise, 0.1), Valley(curves, noise * unit**2, 0.1)
+        truth = wide.simulated(way, walkers=200, seed=1).times
+        np.testing.assert_array_equal(narrow.simulated(small, walkers=200, seed=1).times, truth)

@@ -76,3 +76,13 @@ def test_what_the_powers_cannot_tell_apart_and_errors_below_zero_are_refused():
         extrapolate([1e200, 3, 1e-200], [5, 3, 2], powers=(1, 2))
     with pytest.raises(ValueError, match="stderr must not be negative"):
         extrapolate([3, 1], [5, 4], powers=(1,), stderr=[0.2, -0.1])
+
+
+def test_results_beyond_floats_are_refused_and_small_errors_are_no_zeros():
+    for values in ([1e308, -1e308], [[1e308, 1], [-1e308, 1]]):
+        with pytest.raises(ValueError, match="at size zero must be finite.*take another unit"):
+            extrapolate([1, 0.5], values, powers=(1,))
+    truth = extrapolate([1, 0.5], [3.0, 2.0], powers=(1,), stderr=[0.3, 0.1]).stderr
+    for unit in (2.0**-700, 2.0**700):
+        found = extrapolate([1, 0.5], [3.0, 2.0], powers=(1,), stderr=[0.3 * unit, 0.1 * unit])
+        assert found.stderr == truth * unit

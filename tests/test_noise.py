@@ -453,3 +453,43 @@ def test_a_matrix_may_be_a_tensor():
     np.testing.assert_allclose(found, d)
     found = FactorNoise(torch.tensor(d)).diffusion(plane, 0.3, 0.4)
     np.testing.assert_allclose(found, np.array(d) @ d)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-10, 1.0, 1e20])
+def test_symmetry_of_a_constant_is_judged_by_its_size(scale):
+    for crooked in ([[1.0, 0.5], [0.0, 1.0]], [[1.0, 0.0], [0.5, 1.0]]):
+        with pytest.raises(ValueError, match="symmetric"):
+            StateDependentNoise(scale * np.array(crooked)).diffusion_matrix(bowl)
+    even = scale * np.array([[1.0, 0.5], [0.5, 1.0]])
+    np.testing.assert_array_equal(StateDependentNoise(even).diffusion(bowl, 0.0, 0.0), even)
+
+
+def in_units(loss, scale):
+    return Landscape(sp.Float(scale) * loss, (x, y), name="small", box=((-2, 2), (-2, 2)))
+
+
+@pytest.mark.parametrize("scale", [1e-13, 1e-31, 1e-40, 1e-150, 1e-290])
+@pytest.mark.parametrize("floor", [0.0, 0.7])
+def test_the_absolute_spectrum_of_curvatures_in_tiny_units(scale, floor):
+    """Of a minimum, of a saddle, and where there is no curvature."""
+    for loss, at in ((x**2 + x * y + 1.5 * y**2, (0.3, 0.2)), (x * y + y**3, (0.1, 0.0))):
+        truth = HessianNoise(0.2, 3, floor=floor).diffusion(in_units(loss, 1.0), *at)
+        found = HessianNoise(0.2, 3, floor=floor * scale).diffusion(in_units(loss, scale), *at)
+        np.testing.assert_allclose(found / scale, truth, rtol=1e-12, atol=1e-15)
+    flat = in_units(x**2 * y + y**3, scale)
+    assert not HessianNoise(0.2, 3).diffusion(flat, 0.0, 0.0).any()
+
+
+@pytest.mark.parametrize("scale", [2.0**-80, 2.0**-100])
+def test_walkers_in_tiny_units_are_those_in_ordinary_ones(scale):
+    """Energies of nK in joules: single precision would lose the squares of the curvatures."""
+    loss = (x**2 - 1) ** 2 + x * y + y**2
+
+    def spread(unit):
+        places = simulate.ensemble(
+            in_units(loss, unit), HessianNoise(0.02 / unit, 0.3 / unit), start=(-1, 0),
+            rule=simulate.sgd, step=0.02 / unit, times=[1 / unit], walkers=500, seed=1,
+        )  # fmt: skip
+        return places[0].T @ places[0] / 500
+
+    np.testing.assert_allclose(spread(scale), spread(1.0), rtol=1e-3)

@@ -387,6 +387,28 @@ def test_another_problem_is_refused(changes, tmp_path):
         simulate.Run.resume(tmp_path / "run.npz", replace(LINE, **changes))
 
 
+def test_no_file_and_no_problem_are_refused_by_name(tmp_path):
+    run, path = run_of(LINE), tmp_path / "run.npz"
+    run.save(path)
+    for wrong in (None, WELL):
+        with pytest.raises(ValueError, match="a run needs a Problem"):
+            simulate.Run.resume(path, wrong)
+    for wrong in (None, tmp_path):
+        for call in (lambda w=wrong: simulate.Run.resume(w, LINE), lambda w=wrong: run.save(w)):
+            with pytest.raises(ValueError, match="path must be that of a file, got"):
+                call()
+
+
+def test_more_walkers_than_memory_holds_are_refused_by_their_bytes():
+    crowd = 10**15
+    with pytest.raises(ValueError, match=r"fit into memory, got 10+, which need 2\.9e\+16 bytes"):
+        simulate.Run(LINE, walkers=crowd, seed=1)
+    where = dict(start=-1, step=0.01, times=[0.5, 1.0], walkers=crowd, seed=1)
+    with pytest.raises(ValueError, match=r"fit into memory, got 10+, which need 8e\+15 bytes"):
+        simulate.ensemble(WELL, WhiteNoise(0.25), **where)
+    assert simulate.Run(LINE, walkers=crowd, seed=1, keep=False).done == 0
+
+
 KILLED = """
 import os, signal, sys
 import numpy as np

@@ -10,7 +10,7 @@ import sympy as sp
 from ddt_utils import catalog, discrete, exact, theory
 from ddt_utils.exact import mean_first_passage_time
 from ddt_utils.landscape import Landscape
-from ddt_utils.noise import HessianNoise, StateDependentNoise, WhiteNoise
+from ddt_utils.noise import HessianNoise, MinibatchNoise, StateDependentNoise, WhiteNoise
 from ddt_utils.theory import (
     Prediction,
     chain_occupation,
@@ -630,3 +630,46 @@ def test_correction_of_a_cosine():
     x = catalog.quartic().variables[0]
     well = Landscape(sp.cos(x), (x,), name="cosine", box=((-4, 4),))
     assert kramers_correction(well, minimum=-np.pi, saddle=0) == pytest.approx(2 / 8)
+
+
+def test_the_factor_of_the_step_takes_the_learning_rate_of_its_noise():
+    well = catalog.quartic()
+    (x,) = well.variables
+    tilt = x / 2 + x**2 / 8
+    losses = (well.expression + tilt, well.expression - tilt)
+    for noise in (MinibatchNoise(losses, learning_rate=0.1, batch_size=1), HessianNoise(0.1, 1)):
+        with pytest.raises(ValueError, match="got step 0.2 and a noise with 0.1"):
+            step_factor(well, noise, learning_rate=0.2, start=-1, end=0)
+    for other in (0.1, None):
+        with pytest.raises(ValueError, match="must be a model of ddt_utils.noise"):
+            step_factor(well, other, learning_rate=0.1, start=-1, end=0)
+
+
+def test_a_factor_or_a_coefficient_that_is_no_float_is_refused():
+    well = catalog.quartic()
+    (x,) = well.variables
+    for rise in (0.01 + (x + 1) ** 2, 0.01 + x**2):
+        with pytest.raises(OverflowError, match="with which D was made"):
+            step_factor(well, StateDependentNoise(rise), learning_rate=1e6, start=-1, end=0)
+    tiny = Landscape(sp.Float(1e-150) * well.expression, (x,), name="tiny", box=well.box)
+    with pytest.raises(OverflowError, match="the coefficient must be a finite float"):
+        kramers_correction(tiny, minimum=-1, saddle=0)
+
+
+def test_shapes_that_do_not_fit_are_refused_by_name():
+    apart = dict(barrier=[1, 2, 3])
+    for call in (
+        lambda: kramers_time(**UNEVEN | apart | dict(diffusion=[0.1, 0.2])),
+        lambda: sgd_escape_time(**SGD | apart | dict(path_fraction=[0.1, 0.2])),
+        lambda: path_fraction(
+            **{k: v for k, v in SGD.items() if k != "path_fraction"} | apart | dict(exponent=[1, 2])
+        ),
+    ):
+        with pytest.raises(ValueError, match=r"must have one shape, got .*barrier of shape \(3,\)"):
+            call()
+    for call in (
+        lambda: kramers_time(**UNEVEN | dict(barrier=[[1], [1, 2]])),
+        lambda: sgd_escape_time(**SGD | dict(path_fraction=[[0.1], [0.1, 0.2]])),
+    ):
+        with pytest.raises(ValueError, match="(barrier|path_fraction) must be an array of real"):
+            call()

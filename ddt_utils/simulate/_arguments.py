@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import numpy as np
 
 from ddt_utils import _checks
@@ -68,3 +70,24 @@ def check_ensemble(*, walkers, seed) -> tuple[int, int]:
     """
     remedy = "write int(1e6) for a million"
     return _checks.whole("walkers", walkers, least=1, remedy=remedy), _checks.seed(seed)
+
+
+@contextmanager
+def in_memory(walkers: int, each: int, remedy: str):
+    """Where room is made for walkers; a machine that has too little says how much is wanted.
+
+    Args:
+        walkers: how many.
+        each: bytes of one walker.
+        remedy: what to do about it.
+
+    Raises:
+        ValueError: there is not so much memory.
+    """
+    try:
+        yield
+    except (MemoryError, ValueError, OverflowError):  # NumPy's, of what no machine can hold
+        raise ValueError(
+            f"walkers must fit into memory, got {walkers}, which need {walkers * each:.3g} bytes; "
+            f"{remedy}"
+        ) from None

@@ -15,7 +15,7 @@ from ddt_utils.escape import EscapeTimes
 from ddt_utils.landscape import Landscape
 from ddt_utils.noise import Noise
 from ddt_utils.simulate import program
-from ddt_utils.simulate._arguments import check_ensemble, check_step
+from ddt_utils.simulate._arguments import check_ensemble, check_step, in_memory
 from ddt_utils.simulate.cpu import thread_count
 from ddt_utils.simulate.problem import Problem
 from ddt_utils.simulate.rules import Rule, euler_maruyama
@@ -210,7 +210,8 @@ def ensemble(
         (len(times), walkers, k), float64, worked out from the walkers' states.
 
     Raises:
-        ValueError: a bad argument, times out of order, or a walker that diverged.
+        ValueError: a bad argument, times out of order, more walkers than memory has room for, or
+            a walker that diverged.
 
     Example:
         >>> from ddt_utils import catalog, noise
@@ -242,7 +243,8 @@ def ensemble(
     made, n = problem.program(), landscape.dimension
     width = n if observe is None else len(problem.start_state)
     asked = None if observe is None else _observables(problem, observe)
-    states = np.zeros((len(ticks), walkers, width), np.float32)
+    with in_memory(walkers, 4 * len(ticks) * width, "take fewer, or fewer times"):
+        states = np.zeros((len(ticks), walkers, width), np.float32)
     numbers = problem.start_state, np.array(made.parameters, np.float32), states
     counts, rows = _stretches(np.diff(ticks, prepend=0).astype(np.int64))
     stop = np.zeros(1, np.int8)

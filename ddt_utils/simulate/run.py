@@ -9,7 +9,7 @@ import numpy as np
 
 from ddt_utils import _checks, _devices, _files
 from ddt_utils.escape import CENSORED, EscapeTimes
-from ddt_utils.simulate._arguments import check_ensemble
+from ddt_utils.simulate._arguments import check_ensemble, in_memory
 from ddt_utils.simulate.cpu import CPU, thread_count
 from ddt_utils.simulate.pool import ARRAYS, Pool
 from ddt_utils.simulate.problem import Problem
@@ -48,7 +48,7 @@ class Run:
             ``DDT_DEVICE`` in the environment says, and ``"cpu"`` without it.
 
     Raises:
-        ValueError: a bad argument.
+        ValueError: a bad argument, or more walkers than memory has room for.
         RuntimeError: ``device="cuda"`` without CUDA.
 
     Example:
@@ -74,8 +74,7 @@ class Run:
         device: str | None = None,
     ):
         """Check the arguments; nobody starts yet."""
-        if not isinstance(problem, Problem):
-            raise ValueError(f"a run needs a Problem, got {problem!r}; see simulate.Problem")
+        _require(problem)
         problem.landscape.exit_condition(problem.exit, tuple(problem._step.names))
         self.problem = problem
         self.walkers, self.seed = check_ensemble(walkers=walkers, seed=seed)
@@ -184,6 +183,9 @@ class Run:
 
         Args:
             path: the file; a file of that name is replaced.
+
+        Raises:
+            ValueError: the path is none, or that of a folder.
         """
         pool = self._pool
         numbers = {
@@ -212,8 +214,11 @@ class Run:
             The run.
 
         Raises:
-            ValueError: the file is damaged, no saved run, or one of another problem.
+            ValueError: the file is damaged, no saved run, or one of another problem; no problem;
+                a path that is none, or that of a folder.
+            OSError: there is no such file, or it may not be read.
         """
+        _require(problem)
         remedy = "give a file that Run.save wrote, or start the run again"
         arrays = _files.read_arrays(path, remedy=remedy, keys=("about", *ARRAYS))
         try:
@@ -242,11 +247,11 @@ class Run:
 
     def _block(self, first):
         left = self.first + self.walkers - first
-        return Pool.fresh(
-            first,
-            left if self.keep else min(left, self._engine.block),
-            len(self.problem.start_state),
-        )
+        many = left if self.keep else min(left, self._engine.block)
+        size = len(self.problem.start_state)
+        each = 9 + 4 * size + 16  # bytes of one walker in a pool
+        with in_memory(many, each, "take fewer, or keep=False"):
+            return Pool.fresh(first, many, size)
 
     def _turn_over(self):
         """Add a finished block to the past and begin the next."""
@@ -276,6 +281,11 @@ class Run:
         finally:
             engine.close()
         bar.update(self.done - seen)
+
+
+def _require(problem):
+    if not isinstance(problem, Problem):
+        raise ValueError(f"a run needs a Problem, got {problem!r:.80}; see simulate.Problem")
 
 
 def engine(device: str | None):

@@ -108,6 +108,7 @@ def kramers_correction(landscape, *, minimum, saddle) -> float:
     Raises:
         ValueError: a point is not critical, is not of the kind it is called, or the landscape has
             no four derivatives there.
+        OverflowError: the coefficient is beyond the range of floats.
 
     Example:
         >>> from ddt_utils import catalog
@@ -141,7 +142,16 @@ def kramers_correction(landscape, *, minimum, saddle) -> float:
             )
         found += [sign * slopes[1], slopes[2], slopes[3]]
     names = ("a2", "a3", "a4", "b2", "b3", "b4")
-    return float(_CORRECTION.value(**dict(zip(names, found, strict=True))))
+    try:
+        kappa = float(_CORRECTION.value(**dict(zip(names, found, strict=True))))
+    except ArithmeticError:  # a power of a curvature is no float
+        kappa = np.nan
+    if not np.isfinite(kappa):
+        raise OverflowError(
+            f"the coefficient must be a finite float, got {kappa} for derivatives {found}; "
+            "choose units in which the curvatures are nearer to one"
+        )
+    return kappa
 
 
 def eyring_kramers_time(*, hessian_minimum, hessian_saddle, barrier, diffusion) -> Prediction:
@@ -274,6 +284,6 @@ def _eigenvalues(name, matrix):
             f"{name} must be a square matrix, got shape {found.shape}; "
             "pass landscape.hessian at the point"
         )
-    if not np.allclose(found, found.T, rtol=1e-8, atol=1e-10 * np.abs(found).max()):
+    if not _checks.symmetric(found):
         raise ValueError(f"{name} must be symmetric, got {found.tolist()}; a Hessian is")
     return np.linalg.eigvalsh(found)

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import sympy as sp
 
-from ddt_utils import _checks
+from ddt_utils import _checks, _shapes
 
 
 def symbols(**latex: str) -> tuple[tuple[sp.Symbol, ...], dict[sp.Symbol, str]]:
@@ -58,7 +58,11 @@ class Formula:
 
         Returns:
             A float, or an array where a value was one.
+
+        Raises:
+            ValueError: arrays whose shapes do not fit.
         """
+        _shapes.common(values, values.values())
         with np.errstate(all="ignore"):  # what is not finite is refused by who asks
             return self._compiled["factor"](**self._needed(self.factor, values))
 
@@ -71,7 +75,11 @@ class Formula:
 
         Returns:
             A float, or an array where a value was one.
+
+        Raises:
+            ValueError: arrays whose shapes do not fit.
         """
+        _shapes.common(values, values.values())
         with np.errstate(all="ignore"):
             exponent = self._compiled["exponent"](**self._needed(self.exponent, values))
             return self._compiled["log"](**self._needed(self.factor, values)) + exponent
@@ -156,6 +164,22 @@ def sizes(**given) -> dict[str, float | np.ndarray]:
     return {name: _positive(name, value, remedy) for name, (value, remedy) in given.items()}
 
 
+def real(name: str, value, remedy: str):
+    """Check that an argument is real and finite, number or array; else a ValueError says which.
+
+    Args:
+        name: what it is called.
+        value: anything.
+        remedy: what to do where it is neither.
+
+    Returns:
+        A float or an array.
+    """
+    if isinstance(value, (list, tuple)) or np.ndim(value):
+        return _checks.array(name, value, remedy=remedy)
+    return _checks.number(name, value, remedy=remedy)
+
+
 def depth(name: str, value, remedy: str):
     """The size of a curvature at a saddle, whose sign does not count.
 
@@ -167,7 +191,7 @@ def depth(name: str, value, remedy: str):
     Returns:
         Its absolute value.
     """
-    return _positive(f"|{name}|", np.abs(_real(name, value, remedy)), remedy)
+    return _positive(f"|{name}|", np.abs(real(name, value, remedy)), remedy)
 
 
 def predict(formula: Formula, values: dict, assumptions: tuple, source: str) -> Prediction:
@@ -183,6 +207,7 @@ def predict(formula: Formula, values: dict, assumptions: tuple, source: str) -> 
         The prediction.
 
     Raises:
+        ValueError: arrays whose shapes do not fit.
         OverflowError: not even the logarithm of the result is a finite float.
     """
     logarithm = formula.logarithm(**values)
@@ -194,14 +219,8 @@ def predict(formula: Formula, values: dict, assumptions: tuple, source: str) -> 
     return Prediction(logarithm, formula.latex, assumptions, source)
 
 
-def _real(name, value, remedy):
-    if np.ndim(value):
-        return _checks.array(name, value, remedy=remedy)
-    return _checks.number(name, value, remedy=remedy)
-
-
 def _positive(name, value, remedy):
-    found = _real(name, value, remedy)
+    found = real(name, value, remedy)
     if not np.all(found > 0):
         raise ValueError(f"{name} must be positive, got {value}; {remedy}")
     return found

@@ -6,9 +6,11 @@ import numpy as np
 import sympy as sp
 
 from ddt_utils import _checks
+from ddt_utils._diffusion import check_rate
+from ddt_utils._panels import check_line
 from ddt_utils.noise import convention_exponent
 from ddt_utils.theory.diffusion import LOW_NOISE, ONE_PATH, QUADRATIC
-from ddt_utils.theory.formula import Formula, Prediction, depth, predict, sizes, symbols
+from ddt_utils.theory.formula import Formula, Prediction, depth, predict, real, sizes, symbols
 
 (_Ha, _Hb, _barrier, _climb), _names = symbols(
     curvature_minimum="H_{ae}",
@@ -150,8 +152,7 @@ def path_fraction(
             "with equal ones the noise is the same at both ends and s does not matter"
         )
     remedy = "it is the integral of L'/D from the minimum to the saddle"
-    check = _checks.array if np.ndim(exponent) else _checks.number
-    found = _FRACTION.value(exponent=check("exponent", exponent, remedy=remedy), **values)
+    found = _FRACTION.value(exponent=real("exponent", exponent, remedy), **values)
     if not np.all(np.isfinite(found)):
         raise OverflowError(
             f"s must be a finite float, got {found} for {values}; "
@@ -186,8 +187,10 @@ def step_factor(landscape, noise, *, learning_rate, start, end) -> float:
         The factor, a pure number.
 
     Raises:
-        ValueError: not one dimension, a number is none, D is not positive and smooth on the way.
+        ValueError: not one dimension, no model of noise or one with another learning rate, a
+            number is none, D is not positive and smooth on the way.
         ArithmeticError: the integral does not settle, as where D nearly vanishes.
+        OverflowError: the factor is beyond the range of floats.
 
     Example:
         >>> from ddt_utils import catalog, noise
@@ -199,12 +202,9 @@ def step_factor(landscape, noise, *, learning_rate, start, end) -> float:
     """
     from scipy.integrate import quad
 
-    if getattr(landscape, "dimension", None) != 1:
-        raise ValueError(
-            f"landscape must be a Landscape of one dimension, got {landscape!r:.80}; "
-            "the way in more dimensions is not known beforehand"
-        )
+    check_line(landscape, noise, "the factor of the step", "the way is not known beforehand, use ")
     eta = _checks.number("learning_rate", learning_rate, above=0, remedy="it is that of the noise")
+    check_rate(noise, eta)
     start = _checks.number("start", start, remedy="it is the minimum")
     end = _checks.number("end", end, remedy="it is the saddle")
     (x,) = landscape.variables
@@ -234,7 +234,13 @@ def step_factor(landscape, noise, *, learning_rate, start, end) -> float:
             f"the integral must settle, got {found:.6g} with error {error:.1g}; "
             "a D that nearly vanishes on the way has no such factor"
         )
-    return float(sp.exp(_STEP.exponent.subs({integral: found, _eta: eta})))
+    logarithm = float(_STEP.exponent.subs({integral: found, _eta: eta}))
+    if not abs(logarithm) < 700:
+        raise OverflowError(
+            f"the factor must be a finite float above zero, got exp({logarithm:.4g}); "
+            "give the learning rate with which D was made"
+        )
+    return float(sp.exp(logarithm))
 
 
 def _along_the_path(curvature_minimum, curvature_saddle, barrier, learning_rate, batch_size):
@@ -250,8 +256,7 @@ def _along_the_path(curvature_minimum, curvature_saddle, barrier, learning_rate,
 
 def _share(value):
     remedy = "it is the share of the barrier below the point where the noise changes"
-    check = _checks.array if np.ndim(value) else _checks.number
-    found = check("path_fraction", value, remedy=remedy)
+    found = real("path_fraction", value, remedy)
     if not np.all((found >= 0) & (found <= 1)):
         raise ValueError(f"path_fraction must lie in [0, 1], got {value}; {remedy}")
     return found
