@@ -358,10 +358,10 @@ SLIPS = {
             "for alpha, power in ((0, kappa - half), (half, kappa),",
         ),
         ("(1, kappa - half)):", "(1, kappa + half)):"),
-        ("inside = 1 + 2 * q * delta - sigma", "inside = 1 + q * delta - sigma"),
+        ("inside = 1 + 2 * p * delta - sigma", "inside = 1 + p * delta - sigma"),
         (
-            "q_max = (delta + sp.sqrt(sigma**2 + delta**2)) / sigma**2",
-            "q_max = (-delta + sp.sqrt(sigma**2 + delta**2)) / sigma**2",
+            "p_max = (delta + sp.sqrt(sigma**2 + delta**2)) / sigma**2",
+            "p_max = (-delta + sp.sqrt(sigma**2 + delta**2)) / sigma**2",
         ),
         (
             "S_a = sp.cosh(2 * a) + sp.sinh(2 * a) / 2",
@@ -373,6 +373,7 @@ SLIPS = {
         ("diffusion - G / (A * (F + G**2 / A))", "diffusion - G / (A * (F - G**2 / A))"),
         ("eta**2 * size / 3", "eta**2 * size"),
         ("kick = rate * np.sqrt(mass)", "kick = rate * mass"),
+        ("* p * (p - root) / 2) == 0", "* p * (p + root) / 2) == 0"),
     ],
     "beyond/jumps-and-memory": [
         (
@@ -411,6 +412,7 @@ SLIPS = {
         ("(1 - eta**2 * g**2)) == 0", "(1 + eta**2 * g**2)) == 0"),
         ("2 * sigma**2 / (2 - eta * h)) == 0", "2 * sigma**2 / (2 + eta * h)) == 0"),
         ("flow = -eta**2 * sigma**2 / 4", "flow = -eta**2 * sigma**2 / 2"),
+        ("shaken - eta * s**2 / (2 - eta * h)", "shaken - eta * s**2 / (2 + eta * h)"),
         ("other - (kappa + d - 1) / kappa", "other - (kappa + d) / kappa"),
         ("edge * sigma**2 / (2 * B) - beta", "edge * sigma**2 / B - beta"),
         ("fixed - eta * G**2 / (2 * lam)", "fixed - eta * G**2 / lam"),
