@@ -460,7 +460,9 @@ SLIPS = {
         ("rest[xx] - power / (h * (h + nu))", "rest[xx] - power / (h * (h - nu))"),
     ],
     "beyond/the-map": [
-        ("stated = (E * rest / (2 * eta * h * rise))", "stated = (E * rest / (eta * h * rise))"),
+        ("D = eta / 2 * sigma**2 * h / B", "D = eta / 2 * h / B"),  # the noise of another σ
+        ("(drift - E * h / (2 * eta * rise)) == 0", "(drift - E * h / (eta * rise)) == 0"),
+        ("/ (4 * sp.pi * rise)", "/ (2 * sp.pi * rise)"),
         ("(1 - 0.6 + 0.09 * (1 + 2 / 4.5))", "(1 - 0.6 + 0.09 * (1 + 1 / 4.5))"),
         ("sp.Float(rate * np.sqrt(q / batch))", "sp.Float(rate * np.sqrt(q) / batch)"),
         ("patience = sp.log(2) * E * cross", "patience = sp.log(2) * cross"),
