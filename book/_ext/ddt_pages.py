@@ -129,10 +129,10 @@ def inline_svg(svg_text: str, alt: str, prefix: str) -> Verbatim:
     return Verbatim(text.replace(">", said, 1).strip())
 
 
-def mended(app, path: Path, needed: dict[str, int]) -> tuple[BeautifulSoup, list[str]]:
+def mended(app, path: Path, needed: dict[str, float]) -> tuple[BeautifulSoup, list[str]]:
     """A page as it should be, and what is wrong with it that cannot be mended.
 
-    It notes the minutes that the page needs.
+    It notes the seconds that the page needs.
     """
     page = parsed(path.read_text(encoding="utf-8"))
     name, wrong = path.relative_to(app.outdir).as_posix(), []
@@ -302,7 +302,7 @@ def finish(app, exception):
     front = out / "index.html"  # only sends the reader on to the landing page
     front.write_text(_FRONT.format(title=html.escape(app.config.html_title)), encoding="utf-8")
     pages.remove(front)
-    needed: dict[str, int] = {}
+    needed: dict[str, float] = {}
     found = {page: mended(app, page, needed) for page in pages}
     wrong = [problem for _, problems in found.values() for problem in problems]
     cut_font(out / "_static" / "fonts" / "math.woff")

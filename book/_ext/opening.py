@@ -20,7 +20,7 @@ from verbatim import Verbatim
 WORDS, FORMULA, FIGURE = 220, 8, 20  # words a minute; seconds for a displayed formula, a figure
 _READ = "div.cell, h1 .section-number, p a.evidence, .escape-lab"
 _UNREAD = {"pre", "code", "script", "style", "svg", "nav", "details", "aside"}
-_UNREAD_KINDS = {"headerlink", "exercise", "solution", "cell_input", "card-label"}
+_UNREAD_KINDS = {"headerlink", "exercise", "solution", "cell_input", "card-label", "cite-page"}
 _TOLD = re.compile(r'<span class="minutes-of">([^<]*)</span>')
 
 
@@ -68,7 +68,7 @@ def fold_asides(page) -> list[str]:
         box, line = page.new_tag("details", attrs={"class": "aside"}), page.new_tag("summary")
         for part in list(said.next_siblings):
             box.append(part.extract())
-        needed = minutes(box)
+        needed = whole(seconds(box))
         line.string = f"Read on: {needed} minute{'s' * (needed > 1)}"
         box.insert(0, line)
         said.insert_after(box)
@@ -128,33 +128,41 @@ def _again(page, drawing, label):
     return again
 
 
-def minutes(article) -> int:
+def seconds(article) -> float:
     """How long a page takes to read: words, formulas and figures; no code, no exercises, no asides.
+
+    A formula in the line counts as a word, the lab as a figure, without the labels of its controls.
 
     Args:
         article: the soup of the text of a page; left as it is.
 
     Returns:
-        Whole minutes, at least 1.
+        Seconds.
     """
-    seconds = 0.0
+    spent = 0.0
     parts = [article] if article.name != "details" else list(article.children)
     while parts:
         part = parts.pop()
         if isinstance(part, Verbatim):  # code, a drawing, or a formula, which is counted below
             continue
         if isinstance(part, str):
-            seconds += 60 * len(part.split()) / WORDS
+            spent += 60 * len(part.split()) / WORDS
             continue
         kinds = set(part.get("class", ()))
-        if part.name in _UNREAD or kinds & _UNREAD_KINDS:
+        if (part.name in _UNREAD and "result" not in kinds) or kinds & _UNREAD_KINDS:
             continue
         if "math" in kinds:
-            seconds += FORMULA * (part.name == "div")
+            spent += FORMULA if part.name == "div" else 60 / WORDS
             continue
-        seconds += FIGURE * (part.name == "figure")
-        parts += part.children
-    return max(1, round(seconds / 60))
+        lab = "escape-lab" in kinds
+        spent += FIGURE * (lab or part.name == "figure")
+        parts += [] if lab else part.children
+    return spent
+
+
+def whole(spent: float) -> int:
+    """Whole minutes, at least 1."""
+    return max(1, round(spent / 60))
 
 
 def tell_minutes(page, article) -> int:
@@ -167,25 +175,25 @@ def tell_minutes(page, article) -> int:
         article: its text.
 
     Returns:
-        The minutes.
+        The seconds that it takes, without its asides.
     """
-    needed, title = minutes(article), article.find("h1")
+    spent, title = seconds(article), article.find("h1")
     if title is not None and article.select_one(_READ):
-        line = page.new_tag("p", attrs={"class": "minutes"})
+        line, needed = page.new_tag("p", attrs={"class": "minutes"}), whole(spent)
         line.string = f"{needed} minute{'s' * (needed > 1)}"
-        more = sum(minutes(box) for box in article.select("details.aside"))
+        more = sum(seconds(box) for box in article.select("details.aside"))
         if more:
-            line.string += f", and {more} for its asides"
+            line.string += f", and {whole(more)} for its asides"
         title.insert_after(line)
-    return needed
+    return spent
 
 
-def fill_minutes(text: str, needed: dict[str, int]) -> str:
+def fill_minutes(text: str, needed: dict[str, float]) -> str:
     """Put numbers where the role ``minutes`` stood.
 
     Args:
         text: a page, written.
-        needed: the minutes of every page, by its name below ``book``.
+        needed: the seconds of every page, by its name below ``book``.
 
     Returns:
         The page with numbers.
@@ -199,6 +207,6 @@ def fill_minutes(text: str, needed: dict[str, int]) -> str:
         unknown = [name for name in names if name not in needed]
         if unknown:
             raise ValueError(f"no page book/{unknown[0]} has minutes of reading")
-        return f"{sum(needed[name] for name in names)}&nbsp;min"
+        return f"{whole(sum(needed[name] for name in names))}&nbsp;min"
 
     return _TOLD.sub(told, text)
