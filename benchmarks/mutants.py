@@ -35,7 +35,7 @@ ROOMS = {  # room: its files, the tests that should notice
     "discrete": (("discrete", "_walk"), ("discrete",)),
     "generator": (("generator", "_mesh", "_links", "_operator", "_rates"), ("generator",)),
     "transitions": (("transitions",), ("transitions",)),
-    "chains": (("chains", "_landing", "_elimination"), ("chains",)),
+    "chains": (("chains", "_landing", "_narrow", "_elimination"), ("chains",)),
     "action": (("action", "_curve", "_drift", "_tilted", "_cumulants"), ("action",)),
     "limits": (("limits",), ("limits",)),
     "escape": (("escape",), ("escape",)),
