@@ -55,6 +55,8 @@ def test_an_address_gives_a_cell_that_installs_from_it(url, branch, meant, confi
         ("github.com/some-lab/escape", "write https://github.com/some-lab/escape$"),
         ("'https://github.com/some-lab/esc\"ape'", "copy it from the browser"),
         ("https://github.com/some-lab", "copy it"),
+        ("https://github.com/some-lab/..", "copy it"),
+        ("https://github.com/-some-lab/escape", "copy it"),
         ("https://github.com/some-lab/escape/tree/main", "copy it"),
         ("https://github.com/some lab/escape", "copy it"),
         ("https://github.com/some-lab/escäpe", "copy it"),
@@ -106,6 +108,17 @@ def test_the_tool_says_what_is_wrong_and_changes_nothing(configured, monkeypatch
     assert address.main() == 1
     assert "write https://github.com/some-lab/escape" in capsys.readouterr().err
     assert before == {p: p.read_bytes() for p in address.chapters()}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"- one", b"<<<<<<< HEAD\na: 1\n", b"a:\n\tb: 1", "title: Höhe".encode("latin-1")],
+)
+def test_a_damaged_configuration_is_refused_by_name(content, tmp_path, monkeypatch):
+    monkeypatch.setattr(address, "ROOT", tmp_path)
+    (tmp_path / "_config.yml").write_bytes(content)
+    with pytest.raises(ValueError, match="_config.yml must .*git checkout _config.yml"):
+        address.address()
 
 
 @pytest.mark.parametrize("content", ["<<<<<<< HEAD\n{}\n", "", '{"cells": ', "[]", '{"a": 1}'])

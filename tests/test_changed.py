@@ -52,3 +52,9 @@ def test_the_quickest_come_first_and_the_rest_is_named(seconds, now, later, repo
     chosen, left = changed.within(found, seconds)
     assert [p.stem for p in chosen] == now
     assert [p.stem for p in left] == later
+
+
+def test_run_times_that_are_damaged_are_named(repository):
+    changed.RUNTIMES.write_text("<<<<<<< HEAD")
+    with pytest.raises(ValueError, match="runtimes.json is damaged.*git checkout"):
+        changed.within([])

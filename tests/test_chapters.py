@@ -127,6 +127,48 @@ def test_a_byte_order_mark_hides_no_chapter_and_goes_when_it_is_executed(book, m
     assert book.read_bytes().startswith(b"---\n") and not notebooks.is_stale(book)
 
 
+@pytest.mark.parametrize(
+    "before, why",
+    [
+        ("<<<<<<< HEAD\n", "conflict markers"),
+        ("\n", "does not begin with the head"),
+        ("\ufeff\ufeff", "does not begin with the head"),
+        ("title: Small\n", "does not begin with the head"),
+    ],
+    ids=["conflict", "blank", "two marks", "title"],
+)
+def test_a_chapter_that_has_lost_its_head_is_named(book, before, why, monkeypatch, capsys):
+    whole = book.read_text(encoding="utf-8")
+    book.write_text(before + whole, encoding="utf-8")
+    assert notebooks.chapters() == [book]
+    assert run(monkeypatch, "--check") == 1
+    assert "stale: book/part/small.md (the text" in (said := capsys.readouterr().out)
+    assert why in said
+    stored = book.with_suffix(".ipynb").read_bytes()
+    with pytest.raises(SystemExit):
+        run(monkeypatch)
+    assert "book/part/small.md: the text" in capsys.readouterr().err
+    assert book.with_suffix(".ipynb").read_bytes() == stored
+    book.with_suffix(".ipynb").unlink()  # its cells tell
+    assert notebooks.chapters() == [book]
+
+
+def test_a_chapter_in_another_encoding_is_named(book):
+    book.with_suffix(".ipynb").unlink()
+    book.write_text(book.read_text(encoding="utf-8") + "Grenzhöhe", encoding="latin-1")
+    with pytest.raises(ValueError, match="small.md must be UTF-8.*save it as UTF-8"):
+        notebooks.chapters()
+
+
+def test_what_editors_leave_beside_a_text_is_no_chapter(book):
+    (book.parent / ".#small.md").symlink_to("someone@somewhere.1234")
+    (book.parent / "folder.md").mkdir()
+    kept = book.parent / ".ipynb_checkpoints"
+    kept.mkdir()
+    (kept / "small-checkpoint.md").write_text(book.read_text(encoding="utf-8"))
+    assert notebooks.chapters() == [book]
+
+
 def test_an_interrupted_write_leaves_the_notebook_that_was_there(book, monkeypatch):
     before = book.with_suffix(".ipynb").read_bytes()
     monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError("full")))

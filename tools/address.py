@@ -30,7 +30,7 @@ if importlib.util.find_spec("ddt_utils") is None:
     print(f"ddt_utils was missing; installed it from {{source}}")"""
 
 
-URL = re.compile(r"https://github\.com/([A-Za-z0-9-]{1,39})/([\w.-]{1,100})", re.ASCII)
+URL = re.compile(r"https://github\.com/([A-Za-z0-9][A-Za-z0-9-]{0,38})/([\w.-]{1,100})", re.ASCII)
 BRANCH = re.compile(r"(?![-/.])(?!.*(\.\.|//|/\.|\.lock$|[./]$))[\w./+-]{1,100}", re.ASCII)
 WIDTH = 75  # columns of a code cell
 
@@ -42,9 +42,21 @@ def address() -> dict[str, str]:
         What ``_config.yml`` says under ``repository``.
 
     Raises:
-        ValueError: no launch button and no installation could use it.
+        ValueError: no launch button and no installation could use it, or the file is damaged.
     """
-    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    try:
+        config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        told = " ".join(str(error).split())
+        raise ValueError(
+            f"_config.yml must be YAML in UTF-8, got {told}; look for conflict markers and tabs, "
+            "or restore it with git checkout _config.yml"
+        ) from error
+    if not isinstance(config, dict):
+        raise ValueError(
+            f"_config.yml must hold names with values, got {str(config)[:80]!r}; restore it with "
+            "git checkout _config.yml"
+        )
     return checked(config.get("repository"))
 
 
@@ -85,8 +97,9 @@ def checked(repository) -> dict[str, str]:
 def _remedy(url) -> str:
     """What to write instead, where that can be told."""
     said = re.search(r"github\.com[:/]([\w-]+)/([\w.-]+?)(?:\.git)?/*$", str(url), re.ASCII)
-    if said and URL.fullmatch(f"https://github.com/{said[1]}/{said[2]}"):
-        return f"write https://github.com/{said[1]}/{said[2]}"
+    better = said and f"https://github.com/{said[1]}/{said[2]}"
+    if better and URL.fullmatch(better) and not better.endswith((".git", ".")):
+        return f"write {better}"
     return "copy it from the browser's address line; Colab opens repositories on GitHub only"
 
 

@@ -7,12 +7,13 @@ The names go to the output, one a line; what is left to `make test` is said on t
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
 
 from notebooks import BOOK, ROOT, RUNTIMES, chapters
+
+from ddt_utils import _files
 
 SECONDS = 150  # of both cores together, by the run times that are stored
 UNKNOWN = 60  # seconds, of a chapter that has none
@@ -37,7 +38,8 @@ def within(found: list[Path], seconds: float = SECONDS) -> tuple[list[Path], lis
     Returns:
         What is to be executed, and what is left.
     """
-    times = json.loads(RUNTIMES.read_text(encoding="utf-8"))["pages"]
+    remedy = "restore it with git checkout book/runtimes.json"
+    times = _files.read_json(RUNTIMES, remedy=remedy, keys=["pages"])["pages"]
 
     def cost(path):
         return times.get(path.relative_to(BOOK).with_suffix("").as_posix(), UNKNOWN)

@@ -34,22 +34,57 @@ VERSIONS_THAT_MATTER = (
     "numpy", "scipy", "sympy", "mpmath", "matplotlib", "numba", "torch", "scikit-learn",
 )  # fmt: skip
 LANGUAGE = {"name": "python", "file_extension": ".py", "mimetype": "text/x-python"}
+HEAD, CELL = "---\njupytext:", "\n```{code-cell}"  # a chapter begins with it, and has some
 MARK = "\ufeff"  # a byte order mark, which some editors put before a text
 
 
 def chapters() -> list[Path]:
     """The texts of all chapters, in the order of the table of contents' folders.
 
+    A text with a chapter's head is one, and so is a text with cells or with a notebook beside it:
+    what has lost its head is refused by name, and not passed over.
+
     Returns:
         Their paths.
     """
-    texts = sorted(p for p in BOOK.rglob("*.md") if "_static" not in p.parts)
-    return [p for p in texts if _text(p).startswith("---\njupytext:")]
+    texts = sorted(p for p in BOOK.rglob("*.md") if _of_the_book(p.relative_to(BOOK)))
+    return [
+        p for p in texts
+        if p.with_suffix(".ipynb").exists() or _text(p).startswith(HEAD) or CELL in _text(p)
+    ]  # fmt: skip
+
+
+def _of_the_book(name: Path) -> bool:
+    """Neither an asset nor a folder, nor what an editor or Jupyter has put beside a text."""
+    aside = "_static" in name.parts or any(part.startswith(".") for part in name.parts)
+    return not aside and (BOOK / name).is_file()
 
 
 def _text(path: Path) -> str:
     """A text without a byte order mark, and with plain line ends."""
-    return path.read_text(encoding="utf-8").removeprefix(MARK)
+    try:
+        return path.read_text(encoding="utf-8").removeprefix(MARK)
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} must be UTF-8, got a byte that is not, {error}; save it as UTF-8"
+        ) from error
+
+
+def unfit(text: Path) -> str:
+    """Why a chapter's text cannot be executed.
+
+    Args:
+        text: its path.
+
+    Returns:
+        A phrase; empty if it can be.
+    """
+    content = _text(text)
+    if re.search(r"^(<{7}|>{7})", content, re.MULTILINE):
+        return "the text has conflict markers; choose between the two versions"
+    if not content.startswith(HEAD):
+        return "the text does not begin with the head of a chapter, --- and jupytext:; restore it"
+    return ""
 
 
 def read(text: Path):
@@ -154,6 +189,8 @@ def why_stale(text: Path) -> str:
         A phrase; empty if the notebook is up to date.
     """
     stored = text.with_suffix(".ipynb")
+    if wrong := unfit(text):
+        return wrong
     if not stored.exists():
         return "not executed yet"
     if text.read_bytes().startswith(MARK.encode()):
@@ -418,6 +455,9 @@ def main() -> int:
     if unknown:
         parser.error(f"not a chapter: {', '.join(unknown)}; give texts of the book, such as "
                      "book/escape/kramers.md")  # fmt: skip
+    wrong = [f"{p.relative_to(ROOT)}: {unfit(p)}" for p in given or chapters() if unfit(p)]
+    if wrong and not (options.check or options.changed):
+        parser.error("; ".join(wrong))
     if options.full or options.confirm:
         if named := os.environ.get(uci.DATA):
             try:  # a chapter runs in its own folder, where a relative path leads elsewhere

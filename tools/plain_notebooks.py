@@ -60,7 +60,13 @@ def site() -> str:
 @cache
 def contents() -> dict[str, str]:
     """Every page of the table of contents with its chapter number, empty for those without one."""
-    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    try:
+        toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(
+            f"_toc.yml must be YAML, got {' '.join(str(error).split())}; look for conflict "
+            "markers, or restore it with git checkout _toc.yml"
+        ) from error
     pages, count = {toc["root"]: ""}, 0
     for part in toc["parts"]:
         for chapter in part["chapters"]:
@@ -116,11 +122,22 @@ def sources() -> dict[str, tuple[str, str, str]]:
     return found
 
 
+def executed(stored: Path):
+    """A chapter's executed notebook."""
+    try:
+        return nbformat.read(stored, as_version=4)
+    except Exception as error:  # there is none, no JSON, or no notebook
+        raise ValueError(
+            f"{stored.relative_to(ROOT)} must be an executed notebook, got none or a damaged one; "
+            "run make notebooks"
+        ) from error
+
+
 @cache
 def glued(stored: Path) -> dict[str, str]:
     """The numbers that an executed chapter keeps for its prose."""
     values = {}
-    for cell in nbformat.read(stored, as_version=4).cells:
+    for cell in executed(stored).cells:
         for output in cell.get("outputs", []):
             name = output.get("metadata", {}).get("scrapbook", {}).get("name")
             for kind, data in output.get("data", {}).items() if name else ():
@@ -143,7 +160,7 @@ class Chapter:
 
     def notebook(self):
         """The whole notebook, in plain Markdown."""
-        book = nbformat.read(self.stored, as_version=4)
+        book = executed(self.stored)
         setup = [self.code(c) for c in book.cells if is_setup(c)]
         cells, folded = [], []
         for cell in (c for c in book.cells if not is_setup(c)):
@@ -328,7 +345,10 @@ def wanted() -> dict[Path, str]:
 
 
 def main() -> int:
-    files = wanted()
+    try:
+        files = wanted()
+    except ValueError as error:
+        sys.exit(str(error))
     stray = {p for p in COLAB.rglob("*.ipynb")} - files.keys()
     kept = {p: p.read_text(encoding="utf-8") if p.exists() else None for p in files}
     different = sorted(stray | {p for p, text in files.items() if kept[p] != text})
