@@ -54,7 +54,8 @@ def test_the_quickest_come_first_and_the_rest_is_named(seconds, now, later, repo
     assert [p.stem for p in left] == later
 
 
-def test_run_times_that_are_damaged_are_named(repository):
-    changed.RUNTIMES.write_text("<<<<<<< HEAD")
+@pytest.mark.parametrize("content", ["<<<<<<< HEAD", '{"pages": [3.5]}'])
+def test_run_times_that_are_damaged_are_named(content, repository):
+    changed.RUNTIMES.write_text(content)
     with pytest.raises(ValueError, match="runtimes.json is damaged.*git checkout"):
         changed.within([])

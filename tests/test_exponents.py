@@ -14,17 +14,6 @@ X, Y = np.array([[1.0], [0.5], [1.5], [2.0]]), np.array([1.5, 0.2, 0.4, 3.3])
 RATE, BATCH = 0.3, 5
 
 
-def square():
-    """Outputs w² x with squared loss: a double well in one weight."""
-    return networks.Model(
-        "square",
-        (("w", (1,)),),
-        lambda blocks, x: blocks["w"][..., None] ** 2 * x,
-        lambda out, y: (out[..., 0] - y) ** 2 / 2,
-        (1.0,),
-    )
-
-
 def slopes(w):
     """The sample gradients, by hand."""
     return 2 * w * X[:, 0] * (w**2 * X[:, 0] - Y)
@@ -32,7 +21,7 @@ def slopes(w):
 
 @pytest.fixture(scope="module")
 def way():
-    model = square()
+    model = models.well()
     minimum = np.sqrt(X[:, 0] @ Y / (X[:, 0] @ X[:, 0]))
     found = passes.over(model, [0.1], X, Y, start=[minimum])
     assert found.minimum.location[0] == pytest.approx(minimum)
@@ -41,7 +30,7 @@ def way():
 
 def test_on_a_line_every_exponent_is_an_integral(way):
     """White noise in addition keeps the noise alive at the saddle, where all samples rest."""
-    a, floor, model = way.minimum.location[0], 0.2, square()
+    a, floor, model = way.minimum.location[0], 0.2, models.well()
     got = exponents.exponents(
         model, way, X, Y, learning_rate=RATE, batch_size=BATCH, floor=floor, links=16
     )
@@ -70,7 +59,7 @@ def test_on_a_line_every_exponent_is_an_integral(way):
 def test_dials_enter_as_they_should(way):
     one, other = (
         exponents.exponents(
-            square(), way, X, Y, learning_rate=r, batch_size=b, floor=0.1, actions=False
+            models.well(), way, X, Y, learning_rate=r, batch_size=b, floor=0.1, actions=False
         )
         for r, b in ((RATE, BATCH), (0.1, 7))
     )
@@ -154,11 +143,11 @@ def test_a_floor_alone_is_white_noise():
 def test_what_makes_no_sense_is_refused(way, change, words):
     given = dict(way=way, x=X, y=Y, learning_rate=RATE, batch_size=BATCH, floor=0.1) | change
     with pytest.raises(ValueError, match=words):
-        exponents.exponents(square(), actions=False, **given)
+        exponents.exponents(models.well(), actions=False, **given)
 
 
 def test_a_path_has_points():
-    process = exponents.minibatches(square(), X, Y, learning_rate=RATE, batch_size=BATCH)
+    process = exponents.minibatches(models.well(), X, Y, learning_rate=RATE, batch_size=BATCH)
     for points in ([[1.0]], [[1.0, 2.0]]):
         with pytest.raises(ValueError, match="points"):
             exponents.path_integral(process, points)

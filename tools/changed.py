@@ -11,9 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from notebooks import BOOK, ROOT, RUNTIMES, chapters
-
-from ddt_utils import _files
+from notebooks import BOOK, ROOT, RUNTIMES, chapters, run_times
 
 SECONDS = 150  # of both cores together, by the run times that are stored
 UNKNOWN = 60  # seconds, of a chapter that has none
@@ -38,8 +36,7 @@ def within(found: list[Path], seconds: float = SECONDS) -> tuple[list[Path], lis
     Returns:
         What is to be executed, and what is left.
     """
-    remedy = "restore it with git checkout book/runtimes.json"
-    times = _files.read_json(RUNTIMES, remedy=remedy, keys=["pages"])["pages"]
+    times = run_times(RUNTIMES)
 
     def cost(path):
         return times.get(path.relative_to(BOOK).with_suffix("").as_posix(), UNKNOWN)

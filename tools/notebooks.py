@@ -413,16 +413,34 @@ def merged(outputs) -> list:
     return result
 
 
+def run_times(path: Path) -> dict[str, float]:
+    """The seconds that chapters took, by name.
+
+    Args:
+        path: of the file that has them.
+
+    Returns:
+        Seconds.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    remedy = "restore it with git checkout book/runtimes.json"
+    pages = _files.read_json(path, remedy=remedy, keys=["pages"])["pages"]
+    if not isinstance(pages, dict):
+        raise ValueError(_files.damaged(path, "its pages have no names", remedy))
+    return pages
+
+
 def record(times: dict[str, float]) -> None:
     """Write the run times, and the machine they were measured on, to the one file that has them.
 
     Args:
         times: seconds by name of the chapter.
     """
-    remedy = "restore it with git checkout book/runtimes.json"
-    kept = _files.read_json(RUNTIMES, remedy=remedy, keys=["pages"]) if RUNTIMES.exists() else {}
+    kept = run_times(RUNTIMES) if RUNTIMES.exists() else {}
     known = {p.relative_to(BOOK).with_suffix("").as_posix() for p in chapters()}
-    pages = {k: v for k, v in sorted((kept.get("pages", {}) | times).items()) if k in known}
+    pages = {k: v for k, v in sorted((kept | times).items()) if k in known}
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     _files.write_json(RUNTIMES, {"machine": machine, "pages": pages}, indent=1)
 
