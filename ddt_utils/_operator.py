@@ -221,7 +221,8 @@ class FokkerPlanck:
         r"""The mean time to the exit from every node: :math:`\mathcal{A}\,T = -1`, 0 on the exit.
 
         Returns:
-            Times, shape of the grid.
+            Times in units of t, shape of the grid. That from the node nearest to a place is
+            ``operator.average(times, operator.point_mass(*place))``.
 
         Raises:
             ValueError: the grid has no exit.

@@ -35,7 +35,8 @@ class EscapeTimes(Estimates):
     Args:
         times: when each walker escaped or was last seen, shape (walkers,), in units of
             t = learning rate × iterations.
-        status: ``ESCAPED``, ``CENSORED`` (still inside) or ``DIVERGED``, shape (walkers,).
+        status: ``ESCAPED`` (1), ``CENSORED`` (2, still inside) or ``DIVERGED`` (3), names of this
+            room, shape (walkers,).
         states: where each walker was then, shape (walkers, n).
         step: the time step dt, positive.
         bias_correction: what was done about the time-step bias, in words.

@@ -12,7 +12,8 @@ barrier of 100 D costs neither range nor digits. The line is cut into panels wit
 nodes each (``_panels``), which find every feature of the formulas, however narrow,
 inside the box and as far out as walkers come; every result is computed again on twice the panels
 and refused if the two differ. What a formula hides in a function without known bounds (a Bessel
-function, say) is seen if it is wider than a thousandth of the domain.
+function, say) is seen if it is wider than a thousandth of the domain. Two dimensions are for
+:mod:`.generator`.
 """
 
 from __future__ import annotations

@@ -315,6 +315,7 @@ def claims_in(notebook: Path) -> list[Claim]:
 
     Example:
         >>> import tempfile
+        >>> from pathlib import Path
         >>> with tempfile.NamedTemporaryFile("w", suffix=".ipynb") as file:
         ...     _ = file.write('{"cells": []}')
         ...     file.flush()

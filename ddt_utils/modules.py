@@ -37,7 +37,7 @@ Example:
     Pass(barrier=0.232908, from a loss of 0.638049 to 0.637742)
 
     With white noise of a strength D the time to the minimum beyond, as Eyring and Kramers have it
-    and as replicas do:
+    and as replicas do, both in units of t = learning rate × iterations:
 
     >>> D = way.barrier / 4
     >>> told = theory.eyring_kramers_time(
@@ -261,14 +261,14 @@ def from_module(
         >>> import numpy as np, torch
         >>> from torch import nn
         >>> from ddt_utils import curvature
-        >>> net = nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8), nn.GELU(),
+        >>> net = nn.Sequential(nn.LayerNorm(4), nn.Linear(4, 8), nn.GELU(),
         ...                     nn.Linear(8, 3))
         >>> model = from_module(net, weight_decay=0.01)
         >>> model.size, model.classes
-        (83, 3)
+        (75, 3)
         >>> x, y = np.ones((6, 4)), np.arange(6) % 3
         >>> curvature.hessian(model, model.theta(net), x, y).shape
-        (83, 83)
+        (75, 75)
     """
     with differentiable():
         return _made(module, loss, inputs, targets, classes, weight_decay, name)

@@ -86,8 +86,10 @@ def critical_points(
         longest: step, a distance in θ.
 
     Returns:
-        The different points that were reached, by loss; none, if no start came to rest. A point
-        with a zero eigenvalue (a continuum of minima) is none.
+        The different points that were reached, by loss; none, if no start came to rest: train
+        longer, or allow more iterations. A point with a zero eigenvalue is none, as in a continuum
+        of minima; then break the symmetry, for most by a ``weight_decay`` of the model. With it the
+        weights that lead into a normalisation have no minimum either; normalise inputs alone.
 
     Raises:
         ValueError: shapes or numbers that do not fit.

@@ -139,7 +139,7 @@ class TransitionPaths:
 
         Args:
             condition: what holds in the region, as for
-                :meth:`~ddt_utils._operator.FokkerPlanck.probability`.
+                :meth:`~ddt_utils.generator.FokkerPlanck.probability`.
 
         Returns:
             The flux; if A lies in the region and B outside it is :attr:`rate`, but for rounding.
@@ -179,7 +179,7 @@ def transition_paths(operator, *, source, target) -> TransitionPaths:
         ValueError: an operator with an exit, a condition that holds at no node, or two that hold at
             the same, or everywhere.
         ArithmeticError: walkers wait so long elsewhere that rounding decides; see
-            :meth:`~ddt_utils._operator.FokkerPlanck.mean_first_passage_time`.
+            :meth:`~ddt_utils.generator.FokkerPlanck.mean_first_passage_time`.
 
     Example:
         A rotating bowl is crossed from left to right above, where it turns that way.

@@ -81,3 +81,68 @@ def test_an_initial_at_the_start_of_a_line_is_no_list():
     lines = ["    B. of m losses", "D.", "1. first", "A word."]
     module_pages.no_lists_of_initials(None, None, None, None, None, lines)
     assert lines == [r"    \B. of m losses", r"\D.", "1. first", "A word."]
+
+
+def examples(room):
+    """The docstrings with examples on the page of a room, by the name that it gives them."""
+    module = importlib.import_module(f"ddt_utils.{room}")
+    found = {module.__name__: module}
+    for name, thing in offered(room).items():
+        found[f"{module.__name__}.{name}"] = thing
+        if inspect.isclass(thing):
+            mine = inspect.getmembers(thing, lambda m: inspect.isroutine(m) or hasattr(m, "fget"))
+            found |= {f"{module.__name__}.{name}.{n}": m for n, m in mine if n[0] != "_"}
+    return {n: t for n, t in found.items() if ">>>" in (inspect.getdoc(t) or "")}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_an_example_on_a_page_knows_every_name_that_it_uses(room):
+    for name, thing in examples(room).items():
+        lines = inspect.getdoc(thing).splitlines()
+        before = [line for line in lines if ">>>" not in line]
+        module_pages.with_imports(None, None, name, thing, None, lines)
+        assert module_pages.free_names("\n".join(lines)) == [], name
+        assert [line for line in lines if ">>>" not in line] == before
+        added = module_pages.imports_for(name, thing, inspect.getdoc(thing))
+        assert all(len(f">>> {line}") <= 75 for line in added), name
+        assert "_" not in "".join(re.findall(r"(?:\.| )(_)\w+", " ".join(added))), added
+        exec("\n".join(added), {})
+
+
+def test_an_example_is_introduced_as_a_reader_would():
+    from ddt_utils import chains, networks, replicas, simulate, uci
+
+    def added(name, thing):
+        return module_pages.imports_for(name, thing, inspect.getdoc(thing))
+
+    for name, thing, statements in (
+        ("chains.Outcome", chains.Outcome, ["import sympy as sp", "chains Outcome"]),
+        ("networks.from_module", networks.from_module, ["networks from_module"]),
+        ("modules.from_module", networks.from_module, ["modules from_module"]),
+        ("replicas.sgld", replicas.sgld, ["replicas sgld"]),
+        (
+            "simulate.momentum",
+            simulate.momentum,
+            ["import sympy as sp", "simulate euler_maruyama, momentum"],
+        ),
+        ("uci.checksum", uci.checksum, ["dataset Dataset", "uci checksum"]),
+    ):
+        wanted = [re.sub(r"^(?!import)(\w+) ", r"from ddt_utils.\1 import ", s) for s in statements]
+        assert added(f"ddt_utils.{name}", thing) == wanted
+
+
+def test_names_of_an_example_that_it_makes_itself_are_not_imported():
+    text = ">>> import os\n>>> def f(a):\n...     return a + b + len(os.sep)\n>>> f([c for c in d])"
+    assert module_pages.free_names(text) == ["b", "d"]
+
+
+def test_the_default_of_a_field_is_no_method():
+    from ddt_utils.simulate import Problem
+
+    def skipped(name):
+        thing = inspect.getattr_static(Problem, name)
+        return module_pages.foreign_defaults(None, "class", name, thing, False, None)
+
+    assert skipped("rule") and not skipped("times") and not skipped("limit")
+    rule = inspect.getattr_static(Problem, "rule")
+    assert not module_pages.foreign_defaults(None, "module", "a", rule, False, None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import citing
 import searching
 from cheat_sheet import CheatSheet
-from module_pages import Overview, no_lists_of_initials
+from module_pages import Overview, foreign_defaults, no_lists_of_initials, with_imports
 
 
 def setup(app):
@@ -17,6 +17,8 @@ def setup(app):
     app.add_directive("cheat-sheet", CheatSheet)
     app.add_directive("module-overview", Overview)
     app.connect("autodoc-process-docstring", no_lists_of_initials, priority=900)
+    app.connect("autodoc-process-docstring", with_imports, priority=900)
+    app.connect("autodoc-skip-member", foreign_defaults)
     app.add_directive("cite-this-book", citing.CiteThisBook)
     app.connect("html-page-context", citing.add_line)
     app.connect("doctree-resolved", searching.collect)

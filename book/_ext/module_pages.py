@@ -6,7 +6,12 @@ Each room has a thin page ``book/api/ROOM.md`` that autodoc fills.
 from __future__ import annotations
 
 import ast
+import builtins
+import doctest
+import inspect
 import re
+import symtable
+import sys
 from html import escape
 from pathlib import Path
 
@@ -172,3 +177,68 @@ class Overview(SphinxDirective):
 def no_lists_of_initials(app, what, name, thing, options, lines):
     """A line of a docstring that begins with "B." or "D." goes on with its sentence."""
     lines[:] = [_INITIAL.sub(r"\1\\\2.", line) for line in lines]
+
+
+def foreign_defaults(app, what, name, thing, skip, options):
+    """A function that a field of a class has as its default is none of its methods."""
+    elsewhere = inspect.isfunction(thing) and "." not in thing.__qualname__
+    return True if what == "class" and elsewhere else skip
+
+
+def with_imports(app, what, name, thing, options, lines):
+    """The first example of a docstring begins with the names that only its own module knows.
+
+    A doctest runs inside the module that it stands in; a reader copies it into an empty file.
+    """
+    begin = next((i for i, line in enumerate(lines) if line.lstrip().startswith(">>> ")), None)
+    if begin is not None:
+        indent = " " * (len(lines[begin]) - len(lines[begin].lstrip()))
+        found = imports_for(name, thing, "\n".join(lines))
+        lines[begin:begin] = [f"{indent}>>> {statement}" for statement in found]
+
+
+def imports_for(name: str, thing: object, text: str) -> list[str]:
+    """The import statements that the examples of a docstring lack; it is ``name`` on its page."""
+    thing = getattr(thing, "fget", thing)
+    room = sys.modules[".".join(name.split(".")[:2])]
+    own = thing.__name__ if inspect.ismodule(thing) else getattr(thing, "__module__", room.__name__)
+    home = sys.modules[own]
+    modules, names = [], {}
+    for free in free_names(text):
+        value = vars(home).get(free, vars(room).get(free))
+        if inspect.ismodule(value):
+            modules.append(_module_import(value.__name__, free))
+        else:
+            names.setdefault(_offering(room, free, value), []).append(free)
+    return sorted(modules) + [f"from {m} import {', '.join(ns)}" for m, ns in sorted(names.items())]
+
+
+def _module_import(module, name):
+    above, _, last = module.rpartition(".")
+    if last == name:
+        return f"from {above} import {name}" if above else f"import {name}"
+    return f"import {module} as {name}"
+
+
+def _offering(room, name, value):
+    """The module that a reader imports a name from: the page's room, if that is where it stands."""
+    own = getattr(value, "__module__", room.__name__)
+    public = getattr(room, "__all__", None)
+    offered = name in public if public else own.startswith(f"{room.__name__.rpartition('.')[0]}._")
+    return room.__name__ if offered or own == room.__name__ else own
+
+
+def free_names(text: str) -> list[str]:
+    """The names that the examples of a text use and do not make themselves, sorted."""
+    source = "".join(example.source for example in doctest.DocTestParser().get_examples(text))
+    known = set(dir(builtins)) | {"__name__"}
+
+    def used(table):
+        top = table.get_type() == "module"
+        here = {s.get_name() for s in table.get_symbols() if s.is_referenced() and s.is_global()}
+        here |= {s.get_name() for s in table.get_symbols() if top and s.is_referenced()}
+        return here.union(*map(used, table.get_children()))
+
+    whole = symtable.symtable(source, "example", "exec")
+    made = {s.get_name() for s in whole.get_symbols() if s.is_assigned() or s.is_imported()}
+    return sorted(used(whole) - made - known)

@@ -193,7 +193,8 @@ def langevin(friction: float) -> Rule:
     as without inertia, at any friction; in a parabola the variance of the place is right for every
     step :math:`dt < 2/\sqrt h`. The velocity starts at rest, as :math:`\sigma(\theta)\,\xi`. A
     place is noticed beyond an exit at the end of a step, late by at most one; halve the step to
-    see what that does.
+    see what that does. Where friction is high, escapes take :math:`\gamma` times as long as those
+    of :math:`d\theta = -\nabla L\,dt + \sqrt{2D}\,dW`.
 
     Args:
         friction: γ, per unit of time.

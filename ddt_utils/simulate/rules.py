@@ -5,16 +5,24 @@ A rule is a function of a landscape, a noise and the symbol ``dt`` that returns 
 random numbers. The compiled loop is generated from it, so a new rule is a few lines of algebra and
 no change in the engine.
 
-For example, SGD that looks at the sign of the gradient alone::
+For example, SGD that looks at the sign of the gradient alone, noise included, and its escape:
 
-    def sign_descent(landscape, noise, dt):
-        step = euler_maruyama(landscape, noise, dt)
-        pairs = zip(step.state, step.update)
-        moves = [x + dt * sp.sign(new - x) for x, new in pairs]
-        return dataclasses.replace(step, update=tuple(moves), physical=True)
+>>> def sign_descent(landscape, noise, dt):
+...     step = euler_maruyama(landscape, noise, dt)
+...     pairs = zip(step.state, step.update)
+...     moves = [x + dt * sp.sign(new - x) for x, new in pairs]
+...     return replace(step, update=tuple(moves), physical=True)
+>>> from ddt_utils import catalog, noise, simulate
+>>> well, kick = catalog.quartic(), noise.WhiteNoise(0.25)
+>>> (x,) = well.variables
+>>> found = simulate.first_passage(
+...     well, kick, start=-1, exit=x >= 0, step=0.05,
+...     walkers=1000, seed=1, rule=sign_descent)
+>>> found.escaped
+1000
 
 There are rules of a diffusion, :func:`~ddt_utils.simulate.euler_maruyama`,
-``isothermal`` and ``stratonovich``; SGD,
+:func:`isothermal` and :func:`stratonovich`; SGD,
 :func:`~ddt_utils.simulate.sgd`; other noise, :func:`~ddt_utils.simulate.label_noise`,
 :func:`~ddt_utils.simulate.stable`, :func:`~ddt_utils.simulate.fractional` and, with inertia,
 :func:`~ddt_utils.simulate.langevin`; and what goes on top of one of these,
@@ -90,6 +98,12 @@ def isothermal(landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:
 
     Raises:
         ValueError: D is not diagonal.
+
+    Example:
+        >>> from ddt_utils import catalog, noise
+        >>> kick = noise.WhiteNoise(0.25)
+        >>> len(isothermal(catalog.quartic(), kick, sp.Symbol("dt")).normals)
+        1
     """
     return _evaluated_later(landscape, noise, dt, "isothermal", lambda before, after: after)
 
@@ -111,6 +125,12 @@ def stratonovich(landscape: Landscape, noise: Noise, dt: sp.Symbol) -> Step:
 
     Raises:
         ValueError: D is not diagonal.
+
+    Example:
+        >>> from ddt_utils import catalog, noise
+        >>> kick = noise.WhiteNoise(0.25)
+        >>> len(stratonovich(catalog.quartic(), kick, sp.Symbol("dt")).normals)
+        1
     """
 
     def mean(before, after):
@@ -187,7 +207,9 @@ def momentum(beta: float, rule: Rule = sgd) -> Rule:
     r"""Heavy-ball momentum on top of another rule.
 
     :math:`v' = \beta v + \Delta,\ \theta' = \theta + v'`, where :math:`\Delta` is what the other
-    rule would add to :math:`\theta`. The velocity starts at zero.
+    rule would add to :math:`\theta`. The velocity starts at zero. Where a walker hardly moves in
+    :math:`1/(1-\beta)` steps, it does what it would with the step :math:`dt/(1-\beta)` and
+    the noise :math:`D/(1-\beta)`, while times count dt a step.
 
     Args:
         beta: :math:`\beta`, the share of the velocity that is kept.

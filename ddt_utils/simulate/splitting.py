@@ -6,10 +6,10 @@ from where they were highest, with fresh random numbers, and the shares given up
 probability (Cérou and Guyader, Stochastic Analysis and Applications 25, 417, 2007).
 
 *Source.* Walkers loop out of the valley, past an upper level of the source, and back below a lower
-one. With D the mean time of a loop and p the probability that one reaches the exit before it is
+one. With ℓ the mean time of a loop and p the probability that one reaches the exit before it is
 back, the mean escape time is
 
-.. math:: \tau = \frac{D}{p},
+.. math:: \tau = \frac{\ell}{p},
 
 exactly so if walkers that got out are put back at the start (Hill's relation; Cérou, Guyader,
 Lelièvre and Pommier, Journal of Chemical Physics 134, 054108, 2011).

@@ -62,9 +62,16 @@ def sweep(
     Example:
         A sweep over η/B on the cores of this machine::
 
+            from ddt_utils import catalog, noise
+            from ddt_utils.simulate import Problem, sweep
+
+            well = catalog.quartic()
+            (x,) = well.variables
             cells = {T: Problem(well, noise.HessianNoise(2 * T, 1, floor=0.1), start=-1,
                                 exit=x > 0, step=0.01) for T in (0.1, 0.05, 0.025)}
-            found = sweep(cells, walkers=1_000_000, seed=1, folder="sweep")
+            if __name__ == "__main__":
+                if __name__ == "__main__":
+                found = sweep(cells, walkers=1_000_000, seed=1, folder="sweep")
     """
     from tqdm import tqdm
 

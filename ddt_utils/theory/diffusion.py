@@ -166,7 +166,8 @@ def eyring_kramers_time(*, hessian_minimum, hessian_saddle, barrier, diffusion) 
         hessian_minimum: H(a), shape (n, n), symmetric and positive definite.
         hessian_saddle: H(b), shape (n, n), symmetric with exactly one negative eigenvalue.
         barrier: :math:`\Delta L = L(b) - L(a) > 0`.
-        diffusion: the constant D, times the identity; number or array.
+        diffusion: the constant D, times the identity; number or array. For another D(θ) there is no
+            such formula: its exponent is :func:`ddt_utils.action.least_action`.
 
     Returns:
         The time in units of t.
