@@ -16,6 +16,18 @@ browser colab critical cuda curvature data generator lab mutations plain_noteboo
 program replicas repository run simulate slips spectrum statistics stationary sweep truth uci
 """.split()
 
+# the longest first, so that no worker begins a long file when the others are done
+LONGEST = """
+mutations browser colab processors slips program passes action critical discrete exact generator
+sweep chains cuda plain_notebooks repository
+""".split()
+
+
+def pytest_collection_modifyitems(items):
+    """The order in which files are handed to the workers."""
+    place = {f"test_{name}.py": k for k, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
+
 
 def pytest_ignore_collect(collection_path):
     """Leave the slow files out of a quick look."""

@@ -10,6 +10,8 @@ import tempfile
 from dataclasses import dataclass, field
 
 CHANGING = {"append", "extend", "update", "add", "setdefault", "pop", "insert", "remove", "clear"}
+CHANGING |= {"manual_seed", "set_default_dtype"}  # of torch
+COMPREHENSIONS = {"listcomp", "setcomp", "dictcomp", "genexpr"}
 
 
 def mutated(text, old, new):
@@ -40,8 +42,9 @@ def names_of(source):
     for node in ast.parse(source).body:
         table = symtable.symtable(ast.unparse(node), "cell", "exec")
         symbols = table.get_symbols()
-        names.later |= _globals(table)
+        names.later |= _globals(table, called=True)
         used = {s.get_name() for s in symbols if s.is_referenced()} | _globals(table)
+        used -= _of_loops(node)
         names.uses |= used - names.sets  # set in this cell, it comes from no other
         names.changes |= {
             s.get_name() for s in symbols if s.is_assigned() or s.is_imported() or s.is_namespace()
@@ -58,12 +61,32 @@ def names_of(source):
     return names
 
 
-def _globals(table):
-    """The names that functions, lambdas and comprehensions take from outside."""
+def _of_loops(statement):
+    """The names that a loop of the statement sets before its body, and nothing else, uses them."""
+    found = set()
+    for loop in ast.walk(statement):
+        if isinstance(loop, ast.For):
+            body = {id(part) for line in loop.body for part in ast.walk(line)}
+            outside = (part for part in ast.walk(statement) if id(part) not in body)
+            loads = (p for p in outside if isinstance(p, ast.Name) and isinstance(p.ctx, ast.Load))
+            set_ = {p.id for p in ast.walk(loop.target) if isinstance(p, ast.Name)}
+            found |= set_ - {p.id for p in loads}
+    return found
+
+
+def _globals(table, called=False):
+    """The names that functions, lambdas and comprehensions take from outside.
+
+    With ``called`` those that are taken when it is called: not those of a comprehension.
+    """
     found = set()
     for inner in table.get_children():
-        found |= {s.get_name() for s in inner.get_symbols() if s.is_global() and s.is_referenced()}
-        found |= _globals(inner)
+        if not called or inner.get_name() not in COMPREHENSIONS:
+            names = (s for s in inner.get_symbols() if s.is_global() and s.is_referenced())
+            found |= {s.get_name() for s in names}
+            found |= _globals(inner)
+        else:
+            found |= _globals(inner, called)
     return found
 
 
@@ -73,16 +96,28 @@ def _base(node):
     return node.id if isinstance(node, ast.Name) else ""
 
 
+def pieces(cells, whole):
+    """The statements of cells, each with the place of its cell; some cells are left whole."""
+    for i, cell in enumerate(cells):
+        lines, first = cell.splitlines(), 0
+        body = [] if i in whole else ast.parse(cell).body[:-1]
+        for statement in body:
+            yield i, "\n".join(lines[first : statement.end_lineno])
+            first = statement.end_lineno
+        yield i, "\n".join(lines[first:])
+
+
 def needed(cells, wanted):
     """The places of those cells on which the wanted ones depend, themselves included, in order."""
     names, kept = [names_of(cell) for cell in cells], set(wanted)
     while True:
-        later = set().union(*(names[i].later for i in kept))
-        live, found = set(later), set()
+        live, found = set(), set()
         for i in reversed(range(max(wanted) + 1)):
-            if i in wanted or names[i].changes & live:
+            called = set().union(*(names[k].later for k in kept if k < i))  # who may be called now
+            if i in wanted or names[i].changes & (live | called):
                 found.add(i)
-                live = (live - names[i].sets) | names[i].uses | later
+                live |= names[i].later
+                live = (live - names[i].sets) | names[i].uses
         if found <= kept:
             return sorted(kept)
         kept |= found

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.mutate import mutated, needed
+from tests.mutate import mutated, needed, pieces
 
 CELLS = [
     "import sympy as sp\nimport numpy as np",  # 0
@@ -35,6 +35,32 @@ def test_what_a_cell_depends_on_runs_before_it(wanted, kept):
     names = {}
     for i in found:
         exec(CELLS[i], names)
+
+
+@pytest.mark.parametrize(
+    ("cells", "kept"),
+    [
+        (["name = slow()", "for name in 'ab':\n    t = name", "assert t == 'b'"], [1, 2]),
+        (["name = 3", "for k in (name,):\n    t = k", "assert t == 3"], [0, 1, 2]),
+        (["k = 5", "for k in ():\n    pass", "assert k == 5"], [0, 1, 2]),
+        (["h = 3", "f = [h for _ in 'a']", "h = slow()", "assert f == [3]"], [0, 1, 3]),
+        (["h = slow()", "h = 1\nf = lambda: h", "h = 2", "assert f() == 2"], [1, 2, 3]),
+        (["f = [lambda: h]", "h = 4", "t = f[0]()", "assert t == 4"], [0, 1, 2, 3]),
+        (["import torch", "torch.manual_seed(3)", "assert torch.initial_seed() == 3"], [0, 1, 2]),
+    ],
+)
+def test_loops_comprehensions_and_functions_take_names_in_their_own_time(cells, kept):
+    assert needed(cells, [len(cells) - 1]) == kept
+    names = {}
+    for i in kept:
+        exec(cells[i], names)
+
+
+def test_a_cell_falls_into_its_statements():
+    cells = ["# first\na = 1; b = 2\n\n@f\ndef g():\n    pass\n# last", "a = 3\nb = 4"]
+    found = list(pieces(cells, {1}))
+    assert [i for i, _ in found] == [0, 0, 0, 1] and found[-1][1] == cells[1]
+    assert "\n".join(part for i, part in found if i == 0 and part) == cells[0]
 
 
 def test_a_mistake_is_made_once_or_not_at_all():

@@ -75,8 +75,9 @@ def test_numbers_are_those_of_the_built_pages():
             continue
         name, _, anchor = place.removeprefix(plain_notebooks.site() + "/").partition("#")
         if name not in pages:
-            pages[name] = BeautifulSoup((HTML / name).read_text(encoding="utf-8"), "html.parser")
-        target = pages[name].find(id=anchor)
+            page = BeautifulSoup((HTML / name).read_text(encoding="utf-8"), "html.parser")
+            pages[name] = {part["id"]: part for part in page.find_all(id=True)}
+        target = pages[name].get(anchor)
         assert target is not None, f"no place {place}"
         assert re.search(rf"(?<![\d.]){re.escape(number)}(?![\d.]*\d)", told(target, kind)), place
         seen[kind] += 1

@@ -16,8 +16,8 @@ from tests.processors import PROCESSORS, environment, seen
 
 ROOT, EVERYTHING = notebooks.ROOT, os.environ.get("DDT_PROCESSORS") == "all"
 PAGES = {
-    "without AVX-512": ["index", "escape/kramers", "noise/noise-is-curvature"],
-    "without AVX": ["escape/sgd-to-diffusion"],
+    "without AVX-512": ["index", "escape/kramers", "networks/your-own-network"],
+    "without AVX": ["engine/how-it-works"],
 }
 if EVERYTHING:
     NAMES = [p.relative_to(notebooks.BOOK).with_suffix("").as_posix() for p in notebooks.chapters()]

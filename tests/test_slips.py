@@ -15,7 +15,7 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 
-from tests.mutate import mutated, needed
+from tests.mutate import mutated, needed, pieces
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -491,16 +491,18 @@ def derivations():
                 mutated("\n".join(cells), right, wrong)
                 (place,) = [i for i, cell in enumerate(cells) if right in cell]
                 where.setdefault(place, []).append((right, wrong))
-            for i in needed(cells, where):
-                cell = cells[i]
+            parts = list(pieces(cells, where))
+            wanted = {k for k, (i, _) in enumerate(parts) if i in where}
+            for k in needed([part for _, part in parts], wanted):
+                i, part = parts[k]
                 for right, wrong in where.get(i, []):
                     error = None
                     try:
-                        exec(mutated(cell, right, wrong), dict(names))
+                        exec(mutated(part, right, wrong), dict(names))
                     except Exception as caught:
                         error = caught
                     raised[chapter, right, wrong] = error
-                exec(with_source(cell, f"<{chapter} {i}>"), names)  # without the slip it holds
+                exec(with_source(part, f"<{chapter} {i}.{k}>"), names)  # without the slip it holds
         plt.close("all")
         torch.set_default_dtype(torch.float32)
     return raised

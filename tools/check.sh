@@ -13,7 +13,8 @@ bash tools/build.sh
 
 chromium=$(bash tools/browser.sh)
 echo "== unit, truth, hygiene and browser tests; the examples in the docstrings"
-DDT_CHROMIUM=$chromium $python -m pytest -n 2 --dist loadfile --doctest-modules tests ddt_utils
+DDT_CHROMIUM=$chromium $python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
+  --doctest-modules tests ddt_utils
 
 echo "== every chapter executed again and compared (nbval, strict)"
 bash tools/compare.sh book

@@ -12,7 +12,7 @@ $python tools/notebooks.py --check
 $python tools/plain_notebooks.py --check
 
 echo "== the fast tests"
-$python -m pytest -n 2 --dist loadfile tests
+$python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests
 
 echo "== the chapters that changed, executed again and compared"
 mapfile -t chapters < <($python tools/changed.py)
