@@ -97,6 +97,7 @@ def test_every_formula_of_the_ledger_can_be_set():
         ("the Müller–Brown map, log–log axes", "the Müller–Brown map, log–log axes"),
         ("as √(2πB*)^(α − 1)", r"as $\sqrt{2\pi B^*}^{\alpha - 1}$"),
         ("ln(flat : sharp), exp of a sum", "ln(flat : sharp), exp of a sum"),
+        ("with η = 1.5, σ_H = 0.2: steps", r"with $\eta = 1.5$, $\sigma _{H} = 0.2$: steps"),
     ],
 )
 def test_a_word_is_no_product_of_letters(text, set_):

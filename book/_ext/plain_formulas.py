@@ -37,7 +37,8 @@ _PRODUCTS = (
     "dy",
 )  # letters that stand side by side
 _TOKEN = re.compile(
-    r"(?P<sub>[A-Za-z]_[A-Za-z0-9]+)|(?P<number>\d+(?:\.\d+)?)|(?P<word>[A-Za-z][A-Za-zß-ÿ]*(?:['’][a-z]+)?)"
+    rf"(?P<sub>[A-Za-z{''.join(_GREEK)}]_[A-Za-z0-9]+)|(?P<number>\d+(?:\.\d+)?)"
+    r"|(?P<word>[A-Za-z][A-Za-zß-ÿ]*(?:['’][a-z]+)?)"
     rf"|(?P<greek>[{''.join(_GREEK)}])|(?P<sign>[=+/^√<>{''.join(map(re.escape, _SIGNS))}"
     rf"{''.join(_RAISED)}{''.join(_LOWERED)}])|(?P<bracket>[()\[\]])|(?P<space> )|(?P<other>.)"
 )
@@ -126,7 +127,7 @@ def tex(formula: str) -> str:
     formula = _grouped(formula, "√", r"\\sqrt{", "}")
     formula = _grouped(formula, "^", "^{", "}")
     formula = re.sub(r"√(.)", r"\\sqrt{\1}", formula)
-    formula = re.sub(r"([A-Za-z])_([A-Za-z0-9]+)", r"\1_{\2}", formula)
+    formula = re.sub(rf"([A-Za-z{''.join(_GREEK)}])_([A-Za-z0-9]+)", r"\1_{\2}", formula)
     formula = re.sub(r" (d[txy])\b", r"\\,\1", formula)
     for marks, joint in ((_RAISED, "^"), (_LOWERED, "_")):
         formula = re.sub(
