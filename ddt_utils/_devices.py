@@ -62,6 +62,8 @@ def of_torch(device, dtype=None):
             f"device must be one that torch can use here, got {named!r}{source}, and torch sees no "
             'GPU; take "cpu", or "auto" for a GPU where there is one'
         )
+    if found.type == "cuda" and found.index is not None:
+        _require_index(named, found.index, torch.cuda.device_count())
     if found.type not in ("cpu", "cuda"):
         try:
             torch.zeros(1, dtype=dtype, device=found).cpu()  # "meta" has no numbers to bring home
@@ -71,6 +73,16 @@ def of_torch(device, dtype=None):
                 f"take one of {', '.join(map(repr, NAMES))}"
             ) from error
     return found
+
+
+def _require_index(named, index, count):
+    """Refuse the number of a GPU that is not there."""
+    if not 0 <= index < count:
+        there = "cuda:0" if count == 1 else f"cuda:0 to cuda:{count - 1}"
+        raise ValueError(
+            f"device must be one that torch can use here, got {str(named)!r}, and torch sees "
+            f"{count} GPU{'' if count == 1 else 's'}; take {there}, or 'cuda' for the current one"
+        )
 
 
 def held(array, like):

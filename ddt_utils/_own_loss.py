@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
-from functools import partial
 
 from ddt_utils import _probe
 
 
 def refuse(loss):
-    """Refuse a class of losses, and one that divides each sample by the weight of its class.
+    """Refuse a class of losses in the place of one.
 
     Args:
         loss: a function of one output and one target.
 
     Raises:
-        ValueError: such a loss.
+        ValueError: a class.
     """
-    from torch.nn import CrossEntropyLoss, NLLLoss
-    from torch.nn import functional as F
-
     if isinstance(loss, type):
         raise ValueError(
             f"loss must be a function of one output and one target, got the class {loss.__name__}; "
             f"make one, {loss.__name__}()"
-        )
-    if isinstance(loss, (CrossEntropyLoss, NLLLoss)):
-        weighted = loss.weight is not None and loss.reduction == "mean"
-    else:  # or with options bound to a function
-        options = loss.keywords if isinstance(loss, partial) else {}
-        torchs = options and loss.func in (F.cross_entropy, F.nll_loss)
-        mean = options.get("reduction", "mean") == "mean"
-        weighted = torchs and mean and options.get("weight") is not None
-    if weighted:
-        raise ValueError(
-            "loss must be that of a sample, got a mean that divides it by the weight of its class; "
-            "use reduction='sum'; the mean over samples is taken here"
         )
 
 
@@ -48,10 +33,18 @@ def tried(model, values, whole):
         whole: are inputs whole numbers?
 
     Raises:
-        ValueError: such a loss; what it raises itself, with a remedy.
+        ValueError: such a loss; one that divides each sample by the weight of its class; what it
+            raises itself, with a remedy.
     """
-    refusal = _refused(model, values, whole)
+    divides = []
+    with _probe.watching(lambda *call: divides.append(_divides(*call))):
+        refusal = _refused(model, values, whole)
     if refusal is None:
+        if any(divides) or _is_mean_over_classes(model, values, whole):
+            raise ValueError(
+                "loss must be that of a sample, got a mean that divides it by the weight of its "
+                "class; use reduction='sum'; the mean over samples is taken here"
+            )
         return
     scores = max(2, model.forward.once(values, _probe.inputs(model.input_shape, whole)).shape[-1])
     if model.classes or _refused(replace(model, classes=scores), values, whole) is not None:
@@ -60,6 +53,43 @@ def tried(model, values, whole):
         "loss must know how many classes there are, got no number for one that takes classes; "
         f"give classes={scores}"
     ) from refusal
+
+
+def _divides(func, args, given):
+    """Is it a call of torch's losses that divides by weights of classes?"""
+    from torch.nn import functional as F
+
+    if func not in (F.cross_entropy, F.nll_loss) or given.get("weight") is None:
+        return False
+    sums = given.get("size_average") is False or given.get("reduce") is False
+    shares = args[1].is_floating_point()  # of classes: these weights are kept
+    return given.get("reduction", "mean") == "mean" and not (sums or shares)
+
+
+def _is_mean_over_classes(model, values, whole):
+    """Is the loss of two samples at once (w_i l_i + w_j l_j) / (w_i + w_j), with other weights?"""
+    import torch
+
+    # then single samples do not show the weights; a loss that takes no two is no such mean
+    x, loss = _probe.inputs(model.input_shape, whole), model.output_loss.loss
+    with torch.no_grad():
+        out = model.forward.once(values, x)
+    for i in range(model.classes - 1):
+        y = torch.tensor([i, i + 1]).reshape(-1, *[1] * len(model.target_shape))
+        y = y.expand(-1, *model.target_shape)
+        shares = []
+        for pair in (out[:2], out[1:3]):
+            try:
+                with torch.no_grad():
+                    both, ends = float(loss(pair, y)), [float(loss(pair[k], y[k])) for k in (0, 1)]
+            except Exception:  # noqa: BLE001 - whatever it raises, it takes single samples
+                return False
+            apart = ends[0] - ends[1]
+            shares.append((both - ends[1]) / apart if abs(apart) > 1e-6 * abs(both) else math.nan)
+        same = abs(shares[0] - shares[1]) < 1e-8
+        if same and 0 < shares[0] < 1 and abs(shares[0] - 0.5) > 1e-6:
+            return True
+    return False
 
 
 def _refused(model, values, whole):

@@ -166,7 +166,8 @@ def _smooth(forward, blocks, x):
             found = grad(value)(at(k / _PLACES, blocks))
             still = {name for name in still if not bool(found[name].any())}
         own = {k: p.clone().requires_grad_() for k, p in blocks.items()}
-        result = value(own)
+        with watching(_require_rows):
+            result = value(own)
         if not result.requires_grad:
             raise ValueError(
                 "forward must be differentiable in its parameters, got outputs without a "
@@ -224,6 +225,38 @@ def _true(value, at):
                 f"the output changes by {rises[1]:.4g}; use no detach(), no_grad(), padding_idx or "
                 "gradients of one's own that are not true"
             )
+
+
+def watching(see):
+    """A context in which a function is told of every function of torch that is called.
+
+    Args:
+        see: takes it, its arguments and its options.
+
+    Returns:
+        The context.
+    """
+    from torch.overrides import TorchFunctionMode
+
+    class Watch(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            see(func, args, kwargs or {})
+            return func(*args, **(kwargs or {}))
+
+    return Watch()
+
+
+def _require_rows(func, args, given):
+    """Refuse a trained row of an embedding that has no gradient; inputs to try may not meet it."""
+    import torch
+
+    if func is not torch.nn.functional.embedding or given.get("padding_idx") is None:
+        return
+    if args[1].requires_grad:
+        raise ValueError(
+            f"gradients must be true, got F.embedding with padding_idx={given['padding_idx']}, a "
+            "row that moves the output and has none; leave it out, and mask the padding in forward"
+        )
 
 
 def _held(module):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -247,6 +248,49 @@ def test_two_records_are_made_at_once_and_a_failure_is_told(book, monkeypatch, c
         kept = _files.read_json(book.parent / f"{name}.json", remedy="")
         assert kept["runs"][0]["result"] == "together"
     assert not (book.parent / "zero.json").exists()
+
+
+@pytest.mark.parametrize("variable", ["DDT_FULL", "DDT_CONFIRM"])
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("valleis", "got valleis, which is none; name one that is there, such as valleys, or"),
+        ("valleys, pases,two", "got pases, two, which are none; .* such as passes, or"),
+        ("1,valleys", "be 0, 1 or names of records joined by commas"),
+        ("yes", "be 0, 1 or names of records joined by commas"),
+    ],
+)
+def test_a_record_that_no_chapter_has_is_refused(book, monkeypatch, capsys, variable, said, told):
+    """A mistyped name used to make nothing, and to say nothing."""
+    for name in ("valleys", "passes"):
+        (book.parent / f"{name}.md").write_text(FULL % (name, name), encoding="utf-8")
+    monkeypatch.setenv(variable, said)
+    monkeypatch.setattr(notebooks, "make_records", lambda *_: pytest.fail("it went on"))
+    with pytest.raises(SystemExit) as stopped:
+        run(monkeypatch, "--full" if variable == "DDT_FULL" else "--confirm")
+    assert stopped.value.code == 2
+    assert re.search(f"{variable} must .*{told}", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("1", ["passes", "valleys"]),
+        ("0", []),
+        (" passes ,", ["passes"]),
+        (None, ["passes", "valleys"]),
+    ],
+)
+def test_records_that_are_named_are_made(book, monkeypatch, said, expected):
+    for name in ("valleys", "passes"):
+        (book.parent / f"{name}.md").write_text(FULL % (name, name), encoding="utf-8")
+    monkeypatch.delenv("DDT_FULL", raising=False)
+    if said is not None:
+        monkeypatch.setenv("DDT_FULL", said)
+    found = []
+    monkeypatch.setattr(notebooks, "make_records", lambda text, *_: found.append(text.stem) or "")
+    assert run(monkeypatch, "--full") == 0
+    assert sorted(found) == expected
 
 
 def test_the_fingerprint_sees_rooms_behind_rooms(book, monkeypatch, tmp_path):

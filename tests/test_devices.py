@@ -76,6 +76,20 @@ def test_a_gpu_that_is_not_there_is_refused_with_the_remedy(monkeypatch):
     assert crowd().theta.device.type == "cpu"
 
 
+@pytest.mark.parametrize(
+    ("count", "there"),
+    [(1, "sees 1 GPU; take cuda:0,"), (3, "sees 3 GPUs; take cuda:0 to cuda:2,")],
+)
+def test_a_gpu_beyond_those_that_are_there_is_refused(count, there, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    for device in (f"cuda:{count}", "cuda:7", torch.device("cuda", count)):
+        with pytest.raises(ValueError, match=f"got 'cuda:[137]', and torch {there} or 'cuda'"):
+            crowd(device=device)
+    for device in ("cuda", f"cuda:{count - 1}"):
+        assert _devices.of_torch(device) == torch.device(device)
+
+
 @pytest.mark.parametrize("device", ["tpux", 3.5, ["cpu"]])
 def test_a_device_that_is_none_is_refused(device):
     for make in (crowd, walkers):

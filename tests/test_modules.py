@@ -478,6 +478,41 @@ def of_classes(loss, count=3):
     return networks.from_module(nn.Linear(4, 3), loss, classes=count)
 
 
+class Looked(nn.Module):
+    """An embedding that is called as a function, in a vocabulary of five."""
+
+    def __init__(self, at, trained=True):
+        super().__init__()
+        self.rows = nn.Parameter(torch.randn(5, 2), requires_grad=trained)
+        self.line, self.at = nn.Linear(8, 2), at
+
+    def forward(self, x):
+        return self.line(F.embedding(x, self.rows, padding_idx=self.at).flatten(1))
+
+
+class Weighted(nn.Module):
+    """A loss that keeps torch's, with weights."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.CrossEntropyLoss(WEIGHTS)
+
+    def forward(self, out, y):
+        return self.inner(out, y)
+
+
+def by_hand(out, y):
+    """The mean over a batch that the user had, without torch's loss."""
+    costs = -out.log_softmax(-1).gather(-1, y[..., None])[..., 0]
+    return (WEIGHTS[y] * costs).sum() / WEIGHTS[y].sum()
+
+
+def of_numbered(weight):
+    """Classes as real numbers."""
+    net = nn.Linear(4, 3)
+    return networks.from_module(net, lambda out, y: F.cross_entropy(out, y.long(), weight=weight))
+
+
 def compiled():
     net = nn.Linear(3, 2)
     net.compile()
@@ -572,6 +607,10 @@ LINE = nn.Linear(3, 2)
             (lambda at=at: networks.from_module(padded(at), inputs=(4,)), "layer '0' with padding")
             for at in (2, -1)
         ),
+        *(
+            (lambda at=at: networks.from_module(Looked(at), inputs=(4,)), "F.embedding with padd")
+            for at in (0, 3, -1)
+        ),
         (lambda: hooked("register_hook"), "got a hook on 'weight', .*mask into forward"),
         (lambda: hooked("register_post_accumulate_grad_hook"), "got a hook on 'weight'"),
         (lambda: sharing(slice(0, 3)), "got '1.weight' in the memory of '0.weight'; tie them"),
@@ -583,6 +622,17 @@ LINE = nn.Linear(3, 2)
         (lambda: of_classes(nn.CrossEntropyLoss(WEIGHTS)), "a mean that divides .*='sum'"),
         (lambda: of_classes(nn.NLLLoss(WEIGHTS)), "a mean that divides .* reduction='sum'"),
         (lambda: of_classes(partial(F.cross_entropy, weight=WEIGHTS)), "a mean that divides"),
+        *(
+            (lambda loss=loss: of_classes(loss), "a mean that divides .* reduction='sum'")
+            for loss in (
+                lambda out, y: F.cross_entropy(out, y, WEIGHTS),
+                lambda out, y: 0.5 * F.cross_entropy(out[None], y[None], weight=WEIGHTS) + 0.3,
+                lambda out, y: F.nll_loss(out.log_softmax(-1), y, weight=WEIGHTS),
+                Weighted(),
+                by_hand,
+            )
+        ),
+        (lambda: of_numbered(WEIGHTS), "a mean that divides .* reduction='sum'"),
         (lambda: of_classes(nn.CrossEntropyLoss(ignore_index=0)), "got nan for class 0; leave out"),
         (lambda: of_classes(nn.CrossEntropyLoss(ignore_index=2)), "got nan for class 2; leave out"),
         (lambda: of_classes(F.cross_entropy, 5), "each of 5 classes, got .*; give classes="),
@@ -601,11 +651,30 @@ def test_what_is_nearly_refused_is_right():
     frozen = padded(2)
     frozen[0].requires_grad_(False)
     assert networks.from_module(frozen, inputs=(4,)).size == 18
+    assert networks.from_module(Looked(3, trained=False), inputs=(4,)).size == 18
+    looked, tokens, targets = Looked(None), torch.arange(12).reshape(3, 4) % 5, reals(3, 2)
+    model = networks.from_module(looked, "squared", inputs=(4,))
+    (F.mse_loss(looked(tokens), targets)).backward()  # the same, over two outputs: half the squares
+    found = curvature.sample_gradients(model, model.theta(looked), tokens, targets).mean(0)
+    truth = torch.cat([part.grad.flatten() for part in looked.parameters()])
+    np.testing.assert_allclose(found, truth, rtol=1e-5, atol=1e-6)
     net, x, y = made(lambda: nn.Linear(4, 3)), reals(M, 4), torch.arange(M) % 3
     for loss in (nn.CrossEntropyLoss(WEIGHTS, reduction="sum"), nn.CrossEntropyLoss()):
         model = networks.from_module(net, loss, classes=3)
         found = model.loss(model.theta(net), x, y) * (M if loss.reduction == "sum" else 1)
         torch.testing.assert_close(found, loss(net(x), y))
+    for loss in (  # weights that a sample keeps, and losses of one sample that look like a mean
+        lambda out, y: WEIGHTS[y] * F.cross_entropy(out, y),
+        lambda out, y: F.cross_entropy(out, y, weight=WEIGHTS, reduction="none"),
+        lambda out, y: (WEIGHTS * out.softmax(-1)).sum() / WEIGHTS.sum() - out[..., 0].sum() * y,
+        lambda out, y: -(out.softmax(0)[y] + 0.01).log(),
+    ):
+        model = networks.from_module(net, loss, classes=3)
+        alone = torch.stack([loss(*pair) for pair in zip(net(x), y, strict=True)]).mean()
+        torch.testing.assert_close(model.loss(model.theta(net), x, y), alone)
+    shares = nn.CrossEntropyLoss(WEIGHTS)  # of shares the mean is over samples
+    model, goal = networks.from_module(net, shares, targets=(3,)), reals(M, 3).softmax(-1)
+    torch.testing.assert_close(model.loss(model.theta(net), x, goal), shares(net(x), goal))
     masked = nn.BCEWithLogitsLoss(weight=WEIGHTS)
     model, goal = networks.from_module(net, masked, targets=(3,)), (reals(M, 3) > 0).double()
     torch.testing.assert_close(model.loss(model.theta(net), x, goal), masked(net(x), goal))

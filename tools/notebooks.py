@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from difflib import get_close_matches
 from pathlib import Path
 
 import jupytext
@@ -307,9 +308,13 @@ def make_all_records(texts: list[Path], asked: str = FULL) -> int:
 
     Returns:
         How many chapters failed.
+
+    Raises:
+        ValueError: the variable names what is no record of these chapters.
     """
     os.environ.setdefault(asked, "1")
     every = {text: records_of(code_of(read(text))) for text in texts}
+    require_known(asked, {name for names in every.values() for name in names})
     kept = {text: [n for n in names if wanted(n, asked)] for text, names in every.items()}
     texts = sorted((t for t in texts if kept[t]), key=lambda t: -_took(kept[t]))
     workers = 1 if device() == "cuda" else min(2, os.cpu_count() or 1)
@@ -317,6 +322,28 @@ def make_all_records(texts: list[Path], asked: str = FULL) -> int:
         wrong = [*filter(None, pool.map(make_records, texts, range(len(texts))))]
     print("\n".join(wrong))
     return len(wrong)
+
+
+def require_known(asked: str, names: set[str]) -> None:
+    """Refuse a variable that names a record that is none: it would be passed over in silence.
+
+    Args:
+        asked: ``DDT_FULL`` or ``DDT_CONFIRM``.
+        names: of the records that there are.
+
+    Raises:
+        ValueError: it names another.
+    """
+    said = [one.strip() for one in os.environ[asked].split(",") if one.strip()]
+    wanted("", asked)  # 0, 1 or names
+    other = [one for one in said if said not in (["0"], ["1"]) and one not in names]
+    if other:
+        near = get_close_matches(other[0], sorted(names), n=3) or sorted(names)
+        raise ValueError(
+            f"{asked} must name records of these chapters, got {', '.join(other)}, which "
+            f"{'is none' if len(other) == 1 else 'are none'}; name one that is there, such as "
+            f"{', '.join(near[:3]) or '(there is none)'}, or set it to 1 for all of them"
+        )
 
 
 def data_folder(named: str) -> Path:
@@ -483,7 +510,10 @@ def main() -> int:
             except ValueError as error:
                 parser.error(str(error))
         asked = FULL if options.full else CONFIRM
-        return bool(make_all_records(given or chapters(), asked))
+        try:
+            return bool(make_all_records(given or chapters(), asked))
+        except ValueError as error:
+            parser.error(str(error))
     if options.changed:
         print(*(p.relative_to(ROOT).as_posix() for p in changed(options.changed)), sep="\n")
         return 0
