@@ -25,6 +25,7 @@ _MOST = 60_000
 _NARROWEST = 1e-13  # of the largest edge
 _NEGLIGIBLE = 40.0  # a tail this many units of log below its peak is cut: 4e-18
 _FARTHEST = 1e120
+_OUTSIDE = 30.0  # boxes from the origin: an end there is blamed, not what the loss is there
 _FAR = 1e9  # lengths of the first panel beyond an end: what fails there is the tail's length
 
 
@@ -225,7 +226,17 @@ def _panel_edges(problem, left, right, points):
     apart = np.abs(found[:, None] - ends).min(axis=1) > 1e-12 * (high - low)
     found = found[(low < found) & (found < high) & apart]
     found = found[np.diff(found, prepend=-np.inf) > 1e-12 * (high - low)]
-    edges = subdivide(problem, np.sort(np.concatenate([ends, found])))
+    try:
+        edges = subdivide(problem, np.sort(np.concatenate([ends, found])))
+    except ArithmeticError as error:
+        box = problem.landscape.box[0]
+        far = max((e for e in (left, right) if e is not None), key=abs, default=0.0)
+        if abs(far) < _OUTSIDE * max(map(abs, box)):
+            raise
+        raise ArithmeticError(
+            f"an end or a wall must be near enough for panels that follow L'/D, got {far:g} for a "
+            f"box of {box}; put it nearer, or leave it out where no walker comes so far"
+        ) from error
     width = (high - low) / 16
     if left is None:
         edges = np.concatenate([_tail(problem, low, -width)[:-1], edges])

@@ -27,6 +27,7 @@ from ddt_utils._diffusion import check_rate
 from ddt_utils._panels import check_line
 from ddt_utils._walk import walk
 
+_ROUNDED = 0.01  # of the walkers, that rounding may move
 _LEVELS = ((45, 1), (65, 2), (95, 3), (140, 5), (200, 8))  # climb of Φ, parts of a panel
 
 
@@ -143,7 +144,16 @@ def stationary_density(landscape, noise, x, *, step, rtol=1e-6) -> np.ndarray:
         balance = (rows.T - identity(mass.size)).tocsr()
         total = np.zeros(mass.size)
         total[-1] = 1.0
-        shares = splu(vstack([balance[:-1], mass[None, :]]).tocsc()).solve(total)
+        inverse = splu(vstack([balance[:-1], mass[None, :]]).tocsc())
+        shares = inverse.solve(total)
+        even = np.append(np.full(mass.size - 1, np.finfo(float).eps / mass.size), 0.0)
+        moved = np.abs(inverse.solve(even)).sum()  # by rounding alone
+        if not moved < _ROUNDED:
+            raise ArithmeticError(
+                f"the valleys of {landscape.name} must be joined well enough for a density at rest "
+                f"to be found, but rounding moves {moved:.2g} of it between them; take more noise, "
+                "or a landscape that has one valley alone"
+            )
         found = (walk.density(x.ravel()) @ shares).reshape(x.shape)
         kept["density"] = np.maximum(found, 0.0)  # rounding leaves less than nothing in a tail
         peak = kept.setdefault("peak", np.max(shares / walk.weights))

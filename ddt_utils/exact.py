@@ -185,8 +185,13 @@ def first_passage_moments(
             found.append(time[1][at])
         return np.array(found)
 
-    problem = Problem(landscape, noise, convention)
-    logs = converge(problem, log_moments, left, right, (start,), _checks.number("rtol", rtol))
+    problem, rtol = Problem(landscape, noise, convention), _checks.number("rtol", rtol)
+    try:
+        logs = converge(problem, log_moments, left, right, (start,), rtol)
+    except ArithmeticError:
+        logs = _without_wall(problem, log_moments, lower, upper, start, reflecting, rtol)
+        if logs is None:
+            raise
     if not logs.max() < 709:
         raise ArithmeticError(
             f"the mean time is exp({logs[0]:.4g}) and a moment is no float; raise the noise, or "
@@ -279,6 +284,24 @@ def potential_difference(landscape, noise, *, start, end, rtol=1e-10) -> float:
     found = float(converge(problem, rise, low, high, (), rtol, relative=True))
     found = found if start < end else -found
     return round(found, 13) if abs(found) > 1e-6 else found
+
+
+def _without_wall(problem, quantity, lower, upper, start, wall, rtol):
+    """The quantity where no walker comes to a wall far out, because the loss holds all; or None."""
+    low, high = problem.landscape.box[0]
+    if wall is None or low <= wall <= high:
+        return None
+    reached = []
+
+    def seen(panels):
+        reached.append(np.abs(panels.edges).max() < abs(wall))
+        return quantity(panels)
+
+    try:
+        found = converge(problem, seen, lower, upper, (start,), rtol)
+    except (ArithmeticError, ValueError):
+        return None
+    return found if all(reached) else None
 
 
 def _ends(start, lower, upper):

@@ -290,3 +290,12 @@ def test_a_box_beside_the_valley_is_named():
     far = Landscape((x - 50) ** 2 / 2, (x,), name="far", box=((-2, 2),))
     with pytest.raises(ArithmeticError, match="take a box that holds the valley"):
         discrete.stationary_density(far, WhiteNoise(1.0), [0.0], step=0.1)
+
+
+@pytest.mark.parametrize("strength", [0.004, 0.001])
+def test_a_density_that_rounding_decides_is_refused(strength):
+    """All walkers were said to be in the right valley of two equal ones, whatever is asked."""
+    well = catalog.quartic()
+    for x in ([-1, 0.01], [1]):
+        with pytest.raises(ArithmeticError, match="joined well enough .* rounding moves"):
+            discrete.stationary_density(well, WhiteNoise(strength), x, step=0.1)

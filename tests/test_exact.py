@@ -1,5 +1,7 @@
 """Exact escape times against closed forms, mpmath, and an ODE solver that knows no quadrature."""
 
+import re
+
 import mpmath as mp
 import numpy as np
 import pytest
@@ -571,3 +573,28 @@ def test_a_tail_without_end_is_told_from_walkers_that_are_not_held(slope, error,
     well = landscape(slope * sp.log(1 + x**2))
     with pytest.raises(error, match=told):
         mean_first_passage_time(well, WhiteNoise(1.0), start=0, upper=1)
+
+
+@pytest.mark.parametrize("wall", [-100, -1e9, -1e30, -1e200])
+def test_a_wall_where_no_walker_comes_changes_nothing(wall):
+    """On the way to it L'/D is too steep for panels; up to the nearer one it is integrated."""
+    well = Landscape(x**4 / 4 - 0.7 * x**2, (x,), name="well", box=((-1.9, 1.9),))
+    for ends in (dict(start=-0.8, upper=0.9), dict(start=-0.8, upper=0.9, convention="isothermal")):
+        near = mean_first_passage_time(well, WhiteNoise(0.15), reflecting=-5, **ends)
+        far = mean_first_passage_time(well, WhiteNoise(0.15), reflecting=wall, **ends)
+        np.testing.assert_allclose(far, near, rtol=1e-9)
+    mirror = dict(start=0.8, lower=-0.9, reflecting=-wall)
+    np.testing.assert_allclose(
+        mean_first_passage_time(well, WhiteNoise(0.15), **mirror), near, 1e-9
+    )
+
+
+@pytest.mark.parametrize("wall", [-1e15, -1e30, -1e100, -1e200])
+def test_a_wall_too_far_for_a_loss_that_does_not_hold_is_named(wall):
+    """Where the loss is flat the wall decides, so it is not left out; nor is the noise blamed."""
+    flat = Landscape(x**2 / (1 + x**2), (x,), name="flat", box=((-3, 3),))
+    ask = dict(start=0, upper=1, reflecting=wall)
+    with pytest.raises(ArithmeticError, match=re.escape(f"got {wall:g} for a box of")):
+        mean_first_passage_time(flat, WhiteNoise(0.125), **ask)
+    with pytest.raises(ArithmeticError, match=re.escape(f"got {wall:g} for a box of")):
+        mean_first_passage_time(flat, WhiteNoise(0.125), start=0, upper=1, lower=wall)

@@ -266,6 +266,37 @@ def test_an_exit_that_crosses_its_level_before_is_moved(exit):
     assert Problem(WELL, WhiteNoise(0.1), start=-1, exit=exit, step=0.01).barrier_shift
 
 
+X, Y = sp.symbols("X Y", real=True)
+PLANE = Landscape(X**2 / 2 + 3 * Y**2, (X, Y), name="bowl", box=((-3, 3), (-3, 3)))
+
+
+@pytest.mark.parametrize(
+    "exit",
+    [
+        (X - 1) ** 2 + Y**2 <= 0,
+        -((X - 1) ** 2) - 2 * Y**4 >= 0,
+        sp.expand((X + 3 * Y - 1) ** 2) <= 0,
+        sp.Abs(X * Y - 0.3) <= 0,
+        sp.Or(X > 2, (X - 1) ** 2 + Y**2 <= 0),
+    ],
+)
+def test_an_exit_in_the_plane_that_only_touches_its_level_is_not_moved(exit):
+    """It used to become a disk, or a strip, about a step wide."""
+    ask = {"start": (0, 0.5), "exit": exit, "step": 0.001, "max_time": 5}
+    with pytest.raises(ValueError, match="which only touches it; take a region with an inside"):
+        Problem(PLANE, WhiteNoise(0.2), **ask)
+    assert not Problem(PLANE, WhiteNoise(0.2), **ask, barrier_shift=False).barrier_shift
+
+
+@pytest.mark.parametrize(
+    "exit",
+    [(X - 1) ** 2 + Y**2 <= 0.04, X**2 + Y**2 > 4, sp.And(X > 1, Y > -1), sp.Or(X > 2, Y**2 > 3)],
+)
+def test_an_exit_in_the_plane_with_an_inside_is_moved(exit):
+    ask = {"start": (0, 0.5), "exit": exit, "step": 0.001, "max_time": 5}
+    assert Problem(PLANE, WhiteNoise(0.2), **ask).barrier_shift
+
+
 @pytest.mark.parametrize("exit", [sp.log(x) > 0, sp.sqrt(x) > 1])
 def test_an_exit_that_is_not_real_at_the_start_is_named(exit):
     with pytest.raises(ValueError, match="exit must be real where walkers are"):

@@ -87,6 +87,27 @@ def check_touch(problem) -> None:
                 )
 
 
+def check_contact(problem) -> None:
+    """Refuse a level that the exit's g nowhere crosses, in more than one dimension.
+
+    Such an exit, as a square that is to be zero, has no inside, and its slope vanishes on it: where
+    it is moved towards the walker it becomes a disk or a strip about a step long.
+
+    Args:
+        problem: with the barrier shift.
+
+    Raises:
+        ValueError: as far as SymPy can tell from the signs of its parts, g is never beyond it.
+    """
+    for part in problem.exit.atoms(sp.Gt, sp.Ge, sp.Lt, sp.Le):
+        g = part.gts - part.lts
+        if g.free_symbols and (g.is_nonpositive or sp.factor(g).is_nonpositive):
+            raise ValueError(
+                f"the exit must cross its level where it is moved towards the walker, got {part}, "
+                "which only touches it; take a region with an inside, such as a small disk"
+            )
+
+
 def _noise(problem, place):
     return problem.noise.diffusion(problem.landscape, place)[0, 0]
 

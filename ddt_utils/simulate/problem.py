@@ -289,6 +289,8 @@ def _sound(problem):
         _reach.check_distance(problem)
         if problem.landscape.dimension == 1:
             _reach.check_touch(problem)
+        else:
+            _reach.check_contact(problem)
     if not problem._step.physical:
         _reach.check_curvature(problem)
     line = problem.landscape.dimension == 1 and problem._in_coordinates
