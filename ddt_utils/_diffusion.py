@@ -17,7 +17,21 @@ from ddt_utils.landscape import Landscape
 
 
 class Noise:
-    """What every noise model offers: D as SymPy, and from it D as numbers."""
+    """What every noise model offers: D as SymPy, and from it D as numbers.
+
+    Raises:
+        ValueError: a class of one's own whose noises have no hash, as those of a dataclass that is
+            not frozen: they may change after they were looked at.
+    """
+
+    def __new__(cls, *args, **kwargs):
+        """Refuse a class whose noises have no hash."""
+        if cls.__hash__ is None:
+            raise ValueError(
+                f"a noise must stay what it is, but {cls.__name__} has no hash; write "
+                "@dataclass(frozen=True)"
+            )
+        return super().__new__(cls)
 
     def diffusion_matrix(self, landscape: Landscape) -> sp.ImmutableMatrix:
         """D as SymPy.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ddt_utils import _checks, _rates
+from ddt_utils import _checks, _rates, _shapes
 from ddt_utils._mesh import share
 
 _PATIENCE = 2e11  # products of numbers in an evolution: some minutes
@@ -90,10 +90,18 @@ class FokkerPlanck:
             The integral by the rule of trapezoids.
 
         Raises:
-            ValueError: a density of another shape; for one that is even give ``np.ones(shape)``.
+            ValueError: a density of another shape; for one that is even give ``np.ones(shape)``;
+                values that do not broadcast to the shape of the grid.
         """
-        values = _checks.array("values", values)
-        return float(np.sum(values * self._shaped(density) * self.volumes))
+        values, density = _checks.array("values", values), self._shaped(density)
+        remedy = "give f at operator.points, one function at a time"
+        shape = _shapes.common(("values", "the grid"), (values, density), remedy)
+        if np.prod(shape) != density.size:
+            raise ValueError(
+                f"values must have the shape of the grid {density.shape}, got {values.shape}; "
+                f"{remedy}"
+            )
+        return float(np.sum(values * density * self.volumes))
 
     def probability(self, condition, density) -> float:
         """How much of a density lies where a condition holds: the occupation of a well.

@@ -127,6 +127,23 @@ def test_a_density_evolves_as_an_independent_exponential_says():
         assert density.min() >= -1e-14
 
 
+def test_values_that_would_be_added_up_over_more_than_the_grid_are_refused():
+    """Three functions at once, a column, both coordinates: each was summed over, without a word."""
+    line = fokker_planck(catalog.quartic(), WhiteNoise(0.25), cells=60)
+    plane = fokker_planck(catalog.rotated_double_well(), WhiteNoise(0.3), cells=(12, 14))
+    for grid, odd in (
+        (line, np.full((3, 61), 0.5)),
+        (line, np.full((61, 1), 0.5)),
+        (line, np.ones(60)),
+        (plane, np.array(plane.points)),
+        (plane, np.ones(13)),
+    ):
+        with pytest.raises(ValueError, match=r"one function at a time"):
+            grid.average(odd, grid.stationary())
+    assert plane.average(np.full((13, 1), 0.5), plane.stationary()) == pytest.approx(0.5)
+    assert line.average(line.points, line.stationary()) == pytest.approx(0, abs=1e-12)
+
+
 def test_a_parabola_s_mean_and_variance_relax_as_known():
     operator = fokker_planck(BOWL, WhiteNoise(0.25), cells=600)
     density = operator.evolve(operator.point_mass(2), [0.7])[0]

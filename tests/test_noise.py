@@ -1,5 +1,6 @@
 """Noise models: D as an expression agrees with D as numbers, and bad noise is refused."""
 
+from dataclasses import dataclass
 from itertools import combinations, product
 
 import numpy as np
@@ -7,12 +8,13 @@ import pytest
 import sympy as sp
 import torch
 
-from ddt_utils import catalog, simulate
+from ddt_utils import catalog, exact, simulate
 from ddt_utils.landscape import Landscape
 from ddt_utils.noise import (
     FactorNoise,
     HessianNoise,
     MinibatchNoise,
+    Noise,
     StateDependentNoise,
     WhiteNoise,
     convention_exponent,
@@ -493,3 +495,23 @@ def test_walkers_in_tiny_units_are_those_in_ordinary_ones(scale):
         return places[0].T @ places[0] / 500
 
     np.testing.assert_allclose(spread(scale), spread(1.0), rtol=1e-3)
+
+
+def test_a_noise_of_one_s_own_stays_what_it_is():
+    """One that may change is refused by name, in every room; frozen it is as good as the book's."""
+
+    def class_of(frozen):
+        @dataclass(frozen=frozen)
+        class Own(Noise):
+            strength: float
+
+            def diffusion_matrix(self, landscape):
+                return sp.ImmutableMatrix(self.strength * sp.eye(landscape.dimension))
+
+        return Own
+
+    well, ask = catalog.quartic(), dict(start=-1, upper=0.8)
+    with pytest.raises(ValueError, match=r"but Own has no hash; write @dataclass\(frozen=True\)"):
+        class_of(frozen=False)(0.2)
+    found = exact.mean_first_passage_time(well, class_of(frozen=True)(0.2), **ask)
+    assert found == exact.mean_first_passage_time(well, WhiteNoise(0.2), **ask)

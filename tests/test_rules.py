@@ -641,3 +641,24 @@ def test_a_variable_may_have_any_name(name):
             )
         )
     assert np.array_equal(*results)
+
+
+def test_a_rule_of_one_s_own_stays_what_it_is():
+    def class_of(frozen):
+        @dataclasses.dataclass(frozen=frozen)
+        class Own:
+            share: float
+
+            def __call__(self, landscape, noise, dt):
+                return simulate.momentum(self.share)(landscape, noise, dt)
+
+        return Own
+
+    def problem(rule):
+        ask = dict(start=-1, exit=x > 1, step=0.02, rule=rule)
+        return simulate.Problem(WELL, WhiteNoise(0.25), **ask)
+
+    with pytest.raises(ValueError, match="rule must stay what it is, got .*Own"):
+        problem(class_of(frozen=False)(0.5))
+    found = problem(class_of(frozen=True)(0.5))
+    assert found.digest() == problem(simulate.momentum(0.5)).digest()

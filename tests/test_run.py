@@ -387,6 +387,27 @@ def test_another_problem_is_refused(changes, tmp_path):
         simulate.Run.resume(tmp_path / "run.npz", replace(LINE, **changes))
 
 
+def test_walkers_that_begin_with_another_state_are_another_problem(tmp_path):
+    """A frozen mean square stands in the initial state alone, not in the source."""
+    first, second, again = (
+        replace(LINE, rule=simulate.adam(beta2=1, bias_correction=False, second_moment=square))
+        for square in (0.5, 2.0, 0.5)
+    )
+    assert first.digest() == again.digest() != second.digest()
+    run_of(replace(first, max_time=0.5)).save(tmp_path / "run.npz")
+    with pytest.raises(ValueError, match="another problem"):
+        simulate.Run.resume(tmp_path / "run.npz", replace(second, max_time=0.5))
+
+
+@pytest.mark.parametrize("kind", [sp.Integer, np.array, np.float32, Fraction])
+def test_a_time_and_a_bound_are_numbers_of_any_kind(kind):
+    plain = replace(LINE, max_time=30.0, bound=7.0)
+    found = replace(LINE, max_time=kind(30), bound=kind(7))
+    assert found == plain and found.digest() == plain.digest()
+    assert (type(found.max_time), type(found.bound)) == (float, float)
+    assert same(result_of(found), result_of(plain))
+
+
 def test_no_file_and_no_problem_are_refused_by_name(tmp_path):
     run, path = run_of(LINE), tmp_path / "run.npz"
     run.save(path)

@@ -194,6 +194,22 @@ def test_an_exit_with_an_absolute_value_is_two_exits():
     assert np.array_equal(one.times, two.times)
 
 
+@pytest.mark.parametrize("assumed", [{}, {"positive": True}, {"real": True}])
+def test_an_exit_in_a_variable_of_the_same_name_is_the_same_exit(assumed):
+    """Moved towards the walkers like any other."""
+    named = sp.Symbol("x", **assumed)
+    for own, other in ((x > 0.7, named > 0.7), ((x > 1) | (x < -2), (named > 1) | (x < -2))):
+        plain = simulate.Problem(WELL, WhiteNoise(0.25), start=-1, exit=own, step=0.05)
+        found = simulate.Problem(WELL, WhiteNoise(0.25), start=-1, exit=other, step=0.05)
+        assert found.exit == own and found.barrier_shift is True
+        assert found.digest() == plain.digest()
+
+
+def test_an_exit_that_no_real_place_satisfies_is_refused():
+    with pytest.raises(ValueError, match="exit must be a SymPy relational"):
+        passage(exit=sp.Symbol("x") ** 2 < -1)
+
+
 def test_a_step_bias_without_the_shift_is_refused():
     problem = simulate.Problem(
         WELL, WhiteNoise(0.25), start=-1, exit=x > 0, step=0.05, barrier_shift=False

@@ -58,6 +58,24 @@ def check_step(step) -> float:
     return _checks.number("step", step, above=0, remedy="it is the time step dt")
 
 
+def check_rule(rule) -> None:
+    """Refuse a rule that may change after a problem was checked with it.
+
+    Args:
+        rule: anything.
+
+    Raises:
+        ValueError: it has no hash.
+    """
+    try:
+        hash(rule)
+    except TypeError:
+        raise ValueError(
+            f"rule must stay what it is, got {rule!r:.80}, which has no hash; write "
+            "@dataclass(frozen=True), or a function"
+        ) from None
+
+
 def check_ensemble(*, walkers, seed) -> tuple[int, int]:
     """A number of walkers and a seed.
 

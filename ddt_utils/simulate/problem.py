@@ -14,7 +14,7 @@ from ddt_utils._diffusion import check_rate
 from ddt_utils.landscape import Landscape
 from ddt_utils.noise import Noise
 from ddt_utils.simulate import _reach, precision, program
-from ddt_utils.simulate._arguments import check_step, checked_start, steps_until
+from ddt_utils.simulate._arguments import check_rule, check_step, checked_start, steps_until
 from ddt_utils.simulate.precision import Frame
 from ddt_utils.simulate.rules import Rule, euler_maruyama, step_of
 from ddt_utils.simulate.step import CLOCK
@@ -86,6 +86,7 @@ class Problem:
                 f"{type(self.landscape).__name__} and {self.noise!r}; for D = 0.1 write "
                 "WhiteNoise(0.1)"
             )
+        check_rule(self.rule)
         object.__setattr__(self, "step", check_step(self.step))
         if not 1 <= self.landscape.dimension <= 16:
             raise ValueError(
@@ -96,8 +97,7 @@ class Problem:
         object.__setattr__(self, "start", tuple(place))
         self.noise.check(self.landscape)
         if self.exit is not None:
-            named = tuple(self._step.names)
-            object.__setattr__(self, "exit", self.landscape.exit_condition(self.exit, named))
+            object.__setattr__(self, "exit", self._named_exit())
             if self._out_at_start() == sp.true:
                 raise ValueError(
                     f"start must lie inside, got {list(self.start)}, which satisfies {self.exit}"
@@ -106,9 +106,9 @@ class Problem:
         _reach.check_duration(self)
         if self.max_time is not None:
             remedy = "leave it out to wait for all, at most 2⁶¹ steps"
-            _checks.number(
-                "max_time", self.max_time, above=0, below=2**61 * self.step, remedy=remedy
-            )
+            most = 2**61 * self.step
+            time = _checks.number("max_time", self.max_time, above=0, below=most, remedy=remedy)
+            object.__setattr__(self, "max_time", time)
         if self._step.physical:
             check_rate(self.noise, self.step)
         if self.barrier_shift is None:
@@ -121,6 +121,16 @@ class Problem:
                 f"takes dt, got {self.exit} for the rule {self.rule}; leave barrier_shift out"
             )
         _ = self.compensated  # refuses what single precision or the exit's reach forbids
+
+    def _named_exit(self):
+        """The exit in the landscape's own variables, however their names came into it."""
+        names, own = self._step.names, self.landscape.variables
+        found = self.landscape.exit_condition(self.exit, tuple(names))
+        others = [s for s in found.free_symbols - set(self._step.state) if names[s.name] in own]
+        if not others:
+            return found
+        found = found.xreplace({symbol: names[symbol.name] for symbol in others})
+        return self.landscape.exit_condition(found, tuple(names))
 
     def _out_at_start(self):
         """The exit at the start, refused where it is not real."""
@@ -137,7 +147,9 @@ class Problem:
         scale = max(self.frame.scale)
         least = scale * float(np.linalg.norm(self.frame.inside(self.start)))
         remedy = "it is how far a walker may be from the origin, more than at its start"
-        _checks.number("bound", self.farthest, above=least, most=1e19 * scale, remedy=remedy)
+        most = 1e19 * scale
+        found = _checks.number("bound", self.farthest, above=least, most=most, remedy=remedy)
+        object.__setattr__(self, "bound", None if self.bound is None else found)
 
     @property
     def farthest(self) -> float:
@@ -265,6 +277,8 @@ class Problem:
         parts = [made.source, repr(made.parameters), repr(self.start)]
         parts += [repr(self.frame.origin), repr(self.frame.scale)]
         parts += [repr(float(self.step)), repr(self.limit)]
+        initial = tuple(map(float, self._step.initial_state))
+        parts += [repr(initial)] if any(initial) else []
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
 
     def __getstate__(self):
