@@ -41,7 +41,7 @@ ROOMS = {  # room: its files, the tests that should notice
     "escape": (("escape",), ("escape",)),
     "paths": (("critical", "paths", "_search"), ("critical", "paths")),
     "networks": (("networks", "model", "_layers", "losses"), ("networks", "modules")),
-    "modules": (("modules", "_module", "_probe"), ("modules",)),
+    "modules": (("modules", "_module", "_probe", "_own_loss", "_slopes"), ("modules",)),
     "replicas": (
         ("replicas", "updates", "optimisers", "_fleet", "_blocks", "_minibatches"),
         ("replicas", "replica_optimisers"),

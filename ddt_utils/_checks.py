@@ -161,12 +161,10 @@ def array(
     if np.ma.is_masked(values):
         out = "leave such samples out"
         raise ValueError(_refusal(name, "numbers", "masked ones", out, quote=False))
-    if hasattr(values, "detach"):
-        values = values.detach().cpu()
     try:
-        raw = np.asarray(values)
+        raw = np.asarray(_from_torch(values))
         found = raw.astype(float) if raw.dtype.kind in "fiuO" else None
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, RuntimeError):
         found = None
     if found is None:
         raise ValueError(_refusal(name, "an array of real numbers", values, remedy))
@@ -280,21 +278,24 @@ def landscape(value) -> None:
 
 def as_numbers(values):
     """Truth values as 0 and 1; anything else as it is."""
-    values = values.detach().cpu().numpy() if hasattr(values, "detach") else values
-    return np.asanyarray(values, dtype=int) if np.asarray(values).dtype.kind == "b" else values
+    try:
+        values = _from_torch(values)
+        return np.asanyarray(values, dtype=int) if np.asarray(values).dtype.kind == "b" else values
+    except (TypeError, RuntimeError):  # array refuses it by name
+        return values
+
+
+def _from_torch(values):
+    """A tensor as an array, whatever its precision and what hangs on it; anything else as it is."""
+    if not hasattr(values, "detach"):
+        return values
+    found = values.detach().cpu().resolve_neg()
+    return (found.double() if found.is_floating_point() else found).numpy()
 
 
 def _rule(above, least, below, most, finite):
-    bounds = [
-        text.format(bound)
-        for text, bound in (
-            ("above {:g}", above),
-            ("{:g} or more", least),
-            ("below {:g}", below),
-            ("{:g} at most", most),
-        )
-        if bound is not None
-    ]
+    named = {"above {:g}": above, "{:g} or more": least, "below {:g}": below, "{:g} at most": most}
+    bounds = [text.format(bound) for text, bound in named.items() if bound is not None]
     return ", ".join([("finite " if finite else "") + "real number", *bounds])
 
 

@@ -221,7 +221,8 @@ def template(module):
     except (RuntimeError, TypeError) as error:
         raise ValueError(
             f"module must be one that copy.deepcopy copies, got {_short(error)}; keep no tensor "
-            "with a history as an attribute"
+            "with a history as an attribute, and take off pruning (prune.remove) and the old "
+            "weight_norm (remove_weight_norm)"
         ) from error
     values = {name: part.detach().double().cpu().clone() for name, part in trained.items()}
     for name, part in values.items():

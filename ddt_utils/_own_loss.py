@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
+
 from ddt_utils import _probe
+from ddt_utils._slopes import untrue
 
 
 def refuse(loss):
@@ -121,23 +124,45 @@ def _try_targets(model, values, whole):
             f"loss must return one real number that changes with the output, got {found.dtype} "
             f"{'with' if found.requires_grad else 'without'} a gradient; take no argmax in it"
         )
-    if not model.classes:
-        return
-    many = torch.arange(model.classes).repeat_interleave(len(x))
-    many = many.reshape(-1, *[1] * len(model.target_shape)).expand(-1, *model.target_shape)
     out = model.outputs(theta, x)
-    out = out.repeat(model.classes, *[1] * (out.ndim - 1))
+    if model.classes:
+        y = torch.arange(model.classes).repeat_interleave(len(x))
+        y = y.reshape(-1, *[1] * len(model.target_shape)).expand(-1, *model.target_shape)
+        out = out.repeat(model.classes, *[1] * (out.ndim - 1))
     try:
-        found = model.losses_of(out, many, many.shape[:1])
+        found, again = (model.losses_of(out, y, y.shape[:1]) for _ in range(2))
     except (IndexError, RuntimeError) as error:
         raise ValueError(
             f"loss must take each of {model.classes} classes, got {str(error).splitlines()[0]:.160}"
             "; give classes= as many as there are scores"
         ) from error
     bad = ~found.isfinite()
-    if bad.any():
+    if model.classes and bad.any():
         first = int(bad.nonzero()[0])
         raise ValueError(
             f"loss must be finite for each class, got {float(found[first])} for class "
             f"{first // len(x)}; leave out samples that do not count, in place of ignore_index"
         )
+    if not found.equal(again) and not bad.any():
+        raise ValueError(
+            "loss must give the same number twice, got another one; keep nothing of a call in it"
+        )
+    _require_true(model, out, y)
+
+
+def _require_true(model, out, y):
+    """Refuse a loss whose slope or curvature in the outputs is not what it changes by."""
+    import torch
+
+    draw = np.random.default_rng(3)
+    move, weights = (torch.from_numpy(draw.standard_normal(s)) for s in (out.shape, y.shape[:1]))
+    for t in torch.tensor([0.2, 0.5, 0.9], dtype=torch.float64):
+        with _probe.derivatives():
+            said = untrue(
+                lambda t: (weights * model.losses_of(out + t * move, y, y.shape[:1])).sum(), t
+            )
+        if said:
+            raise ValueError(
+                f"loss must be differentiable in the output, got {said}; use no detach(), "
+                "no_grad() or gradients of one's own that are not true"
+            )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import operator
 from collections import deque
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
+
+from ddt_utils._slopes import untrue
 
 _SAMPLES, _PLACES = 3, 9
 _REMEDIES = {
@@ -33,13 +37,15 @@ def inputs(sample, whole, seed=0):
     return torch.from_numpy(draw.standard_normal(shape))
 
 
-def output_shape(forward, blocks, x):
+def output_shape(forward, blocks, x, fresh, began):
     """The shape of one sample's output, of a module that may be trusted.
 
     Args:
-        forward: of :mod:`._module`.
+        forward: of :mod:`._module`; it may have been called before.
         blocks: parameters by name.
         x: inputs of a few samples.
+        fresh: a copy of ``forward`` that never was called.
+        began: a copy of ``blocks`` from before any call.
 
     Returns:
         The shape.
@@ -60,11 +66,14 @@ def output_shape(forward, blocks, x):
             torch.manual_seed(seed)
             again.append(forward.once(blocks, x))
         alone = torch.cat([_one_tensor(forward.once(blocks, xi[None]), 1) for xi in given])
-    changed = [k for k, part in forward.constants().items() if not _equal(part, constants[k])]
+    constants |= began
+    now = forward.constants() | blocks
+    changed = [name for name, part in now.items() if not _equal(part, constants[name])]
     if changed or not _equal(x, given):
         raise ValueError(
             f"forward must not write to {'its inputs' if not changed else repr(changed[0])}; write "
-            "x = x + … in the place of x += …, and activations without inplace=True"
+            "x = x + … in the place of x += …, activations without inplace=True, and embeddings "
+            "without max_norm"
         )
     kept = [
         name for name, now in _held(forward.module).items() if not _same(held.get(name, ()), now)
@@ -78,6 +87,7 @@ def output_shape(forward, blocks, x):
         raise ValueError(
             "forward must give the same output twice, got another one; " + _REMEDIES["random"]
         )
+    _refuse_first_call(fresh, began, x, out)
     if alone.shape != out.shape or not torch.allclose(
         alone, out, rtol=1e-6, atol=1e-9, equal_nan=True
     ):
@@ -88,6 +98,22 @@ def output_shape(forward, blocks, x):
     with torch.random.fork_rng(devices=[]):
         _smooth(forward, blocks, given)
     return tuple(out.shape[1:])
+
+
+def _refuse_first_call(fresh, blocks, x, out):
+    """Refuse a module that keeps what it was called with first; one that keeps a mask may stay."""
+    import torch
+
+    others = inputs(x.shape[1:], not x.is_floating_point(), seed=2)
+    twin = replace(fresh, module=copy.deepcopy(fresh.module))
+    with torch.random.fork_rng(devices=[]), torch.no_grad(), derivatives():
+        fresh.once(blocks, others)
+        found = fresh.once(blocks, x.clone()), twin.once(blocks, x.clone())
+    if not all(torch.allclose(one, out, rtol=1e-9, atol=1e-12, equal_nan=True) for one in found):
+        raise ValueError(
+            "forward must keep nothing of its first call, got other outputs than after another "
+            "one; call the module on inputs of your own before it is wrapped, or keep nothing"
+        )
 
 
 def needs_lift(forward, blocks, whole) -> bool:
@@ -197,33 +223,22 @@ def _smooth(forward, blocks, x):
 
 
 def _true(value, at):
-    """Refuse a gradient that is not what the output changes by, as behind a detach().
+    """Refuse a slope or a curvature that is not what the output changes by, as behind a detach().
 
-    Differences over a step and over half of it tell a smooth place from a kink.
+    Both are asked forward and in reverse, as Hessians, their products and Jacobians do. Differences
+    over a step and over half of it tell a smooth place from a kink.
 
     Raises:
-        ValueError: such a gradient.
+        ValueError: such a derivative.
     """
     import torch
-    from torch.func import jvp, vjp
 
-    one = torch.ones((), dtype=torch.float64)
-    for place in (0.2, 0.5, 0.9):
-        here, along = jvp(at, (place * one,), (one,))
-        level, back = vjp(value, here)
-        told = float(sum((part * along[name]).sum() for name, part in back(one)[0].items()))
-        with torch.no_grad():
-            rises = [
-                float(value(at(place + far)) - value(at(place - far))) / (2 * far)
-                for far in (1e-5, 5e-6)
-            ]
-        scale = abs(told) + abs(rises[1]) + 1e-3 * abs(float(level))
-        smooth = abs(rises[0] - rises[1]) < 1e-3 * scale
-        if smooth and abs(told - rises[1]) > 0.01 * scale:
+    for place in torch.tensor([0.2, 0.5, 0.9], dtype=torch.float64):
+        said = untrue(lambda t: value(at(t)), place)
+        if said:
             raise ValueError(
-                f"forward must be differentiable in its parameters, got the slope {told:.4g} where "
-                f"the output changes by {rises[1]:.4g}; use no detach(), no_grad(), padding_idx or "
-                "gradients of one's own that are not true"
+                f"forward must be differentiable in its parameters, got {said}; use no detach(), "
+                "no_grad(), padding_idx or gradients of one's own that are not true"
             )
 
 

@@ -205,7 +205,8 @@ class Model:
         if self.classes:
             return _checks.classes("y", found, self.classes)
         whole = np.asarray(_checks.as_numbers(y)).dtype.kind in "iu"
-        return found.astype(np.int64) if whole else found
+        small = np.abs(found).max(initial=0.0) < 2.0**53  # beyond, a float is no other number
+        return found.astype(np.int64) if whole and small else found
 
     def sample_losses(self, theta, x, y):
         """The loss of each sample, weight decay included.

@@ -321,6 +321,8 @@ def _shape(name, given):
 def _tried(forward, values, asked):
     """The shape of an output, and whether inputs are whole numbers, by trying."""
     kinds, refusal = (False, True), None
+    fresh = replace(forward, module=copy.deepcopy(forward.module))
+    began = {name: part.clone() for name, part in values.items()}
     for whole in kinds:
         x = _probe.inputs(forward.sample, whole)
         try:
@@ -328,7 +330,7 @@ def _tried(forward, values, asked):
         except Exception as error:  # noqa: BLE001 - whatever a forward of one's own raises
             refusal = refusal or error
             continue
-        return _probe.output_shape(forward, values, x), whole
+        return _probe.output_shape(forward, values, x, fresh, began), whole
     guess = " (the width of the first linear layer)" if asked is None else ""
     first = (str(refusal).strip() or type(refusal).__name__).splitlines()[0][:160]
     raise ValueError(

@@ -34,7 +34,8 @@ def curvature_rows(model, theta, x, y) -> np.ndarray:
     r"""The roots of the sample curvatures, :math:`h_i=\sum_kr_{ik}r_{ik}^\top`.
 
     Row k of sample i is that of :math:`\Lambda_i^{1/2}J_i`, with J the Jacobian of the outputs and
-    :math:`\Lambda` the Hessian of the sample's loss in the outputs.
+    :math:`\Lambda` the Hessian of the sample's loss in the outputs. The weight decay of a model is
+    not in them; give it to :func:`smallest_batch`.
 
     Args:
         model: a :class:`ddt_utils.networks.Model`.
@@ -75,7 +76,12 @@ def curvature_rows(model, theta, x, y) -> np.ndarray:
 
 
 def smallest_batch(
-    rows, *, learning_rate: float, replacement: bool = True, tolerance: float = 1e-6
+    rows,
+    *,
+    learning_rate: float,
+    replacement: bool = True,
+    weight_decay: float = 0.0,
+    tolerance: float = 1e-6,
 ) -> float:
     r"""The batch :math:`B^\star` from which on SGD stays at a minimum, in mean square.
 
@@ -84,6 +90,7 @@ def smallest_batch(
         learning_rate: η.
         replacement: may a sample be drawn twice into one minibatch? Without, B is counted as
             :math:`B(m-1)/(m-B)`, and no batch needs to be larger than m.
+        weight_decay: λ, which is not in the rows: it is added to H, and to every :math:`h_i`.
         tolerance: of the power iteration, the relative change at which it stops.
 
     Returns:
@@ -91,7 +98,8 @@ def smallest_batch(
         where all samples agree.
 
     Raises:
-        ValueError: rows that are no numbers, or a learning rate that is not positive.
+        ValueError: rows that are no numbers, a learning rate that is not positive, or a negative
+            weight decay.
         ArithmeticError: the power iteration did not come to rest.
 
     Example:
@@ -102,6 +110,7 @@ def smallest_batch(
     """
     rate = _checks.number("learning_rate", learning_rate, above=0)
     tolerance = _checks.number("tolerance", tolerance, above=0, below=1)
+    decay = _checks.number("weight_decay", weight_decay, least=0)
     _checks.choice("replacement", replacement, (True, False))
     found = _checks.array("rows", rows)
     found = found[:, None] if found.ndim == 2 else found
@@ -111,11 +120,12 @@ def smallest_batch(
     if not flat.size or not flat.any():
         raise ValueError(f"rows must not be empty or all zero, got shape {found.shape}")
     lam, frame = np.linalg.eigh(flat.T @ flat / m)
-    if rate * lam[-1] >= 2:
+    if rate * (lam[-1] + decay) >= 2:
         return np.inf
     keep = lam > _NONE * lam[-1]
     lam, rows = lam[keep], found @ frame[:, keep]
-    gap = 1 - np.outer(1 - rate * lam, 1 - rate * lam)
+    left = 1 - rate * (lam + decay)
+    gap = 1 - np.outer(left, left)
     S, before = np.eye(len(lam)), np.inf
     for _ in range(_ROUNDS):
         if rows.shape[1] == 1:

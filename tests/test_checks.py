@@ -107,6 +107,41 @@ def test_arrays():
     assert _checks.array("theta", np.ma.array([3.0, 0.5])).tolist() == [3.0, 0.5]
 
 
+@pytest.mark.parametrize(
+    "kind, values",
+    [
+        (torch.bfloat16, [0.5, -2.0, 3.0]),
+        (torch.float8_e5m2, [0.5, -2.0, 3.0]),
+        (torch.float16, [0.5, -2.0, 3.0]),
+        (torch.int8, [1, -2, 3]),
+    ],
+)
+def test_tensors_of_any_precision_are_arrays(kind, values):
+    given = torch.tensor(values).to(kind)
+    assert _checks.array("it", given).tolist() == values
+    assert _checks.array("it", _checks.as_numbers(given)).tolist() == values
+
+
+def test_what_hangs_on_a_tensor_is_no_matter():
+    """Of a conjugate the imaginary part has its sign as a flag."""
+    part = torch.tensor([1.0, -2.0]).double()
+    flagged = torch.complex(part, 3 * part).conj().imag
+    assert flagged.is_neg()
+    assert _checks.array("it", flagged).tolist() == [-3.0, 6.0]
+    assert _checks.as_numbers(flagged).tolist() == [-3.0, 6.0]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [torch.ones(2, device="meta"), [torch.ones((), requires_grad=True)] * 2,
+     torch.ones(2).to_sparse(), torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])],
+    ids=["meta", "list with a history", "sparse", "nested"],
+)  # fmt: skip
+def test_what_numpy_cannot_read_is_refused_by_name(values):
+    with pytest.raises(ValueError, match="^it must be an array of real numbers, got"):
+        _checks.array("it", _checks.as_numbers(values))
+
+
 def test_a_long_value_is_cut_short():
     with pytest.raises(ValueError) as caught:
         _checks.number("it", "x" * 10_000)

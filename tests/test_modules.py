@@ -3,6 +3,7 @@
 import copy
 from collections import deque
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.utils import weight_norm as old_norm
 from torch.nn.utils.parametrizations import orthogonal, weight_norm
 
 from ddt_utils import curvature, losses, networks, provenance, records, spectrum, streams
@@ -582,7 +584,8 @@ LINE = nn.Linear(3, 2)
         (lambda: networks.from_module(nn.DataParallel(LINE)), "DataParallel; give the module ins"),
         (lambda: networks.from_module(compiled()), "compiled, Linear; give one on which compile"),
         (lambda: networks.from_module(nn.Sequential(Wrapped(LINE))), "'0' wrapped .*_orig_mod"),
-        (lambda: networks.from_module(renormed(), inputs=(4,)), "got the slope"),
+        (lambda: networks.from_module(renormed(), inputs=(4,)), "write to '0.weight'.*max_norm"),
+        (lambda: networks.from_module(old_norm(nn.Linear(3, 2))), "copies, .*remove_weight_norm"),
         (lambda: networks.from_module(nn.LSTM(3, 4), inputs=(5, 2)), "shape .5, 2., got .*input_s"),
         (lambda: networks.from_module(LINE, nn.BCEWithLogitsLoss()), "of shape .2,. and target of"),
         (lambda: networks.from_module(LINE, lambda out, y: 0.5), "and return a tensor, got"),
@@ -689,6 +692,185 @@ def test_whole_numbers_are_real_targets_for_a_loss_of_one_s_own():
     crowd = Replicas(model, x, y, SGD(0.1, 2), start=theta, seed=1).run(3)
     other = Replicas(model, x, y.double(), SGD(0.1, 2), start=theta, seed=1).run(3)
     assert torch.equal(crowd.theta, other.theta)
+
+
+class Swish(torch.autograd.Function):
+    """x/(1 + e⁻ˣ), with true derivatives; its kinds below have one that is not."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x):
+        return x * torch.sigmoid(x)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def slope(x):
+        half = torch.sigmoid(x)
+        return half + x * half * (1 - half)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad * Swish.slope(*ctx.saved_tensors)
+
+    @staticmethod
+    def jvp(ctx, tangent):
+        return tangent * Swish.slope(*ctx.saved_tensors)
+
+
+class Once(Swish):
+    """Its backward is not to be differentiated, and forward mode does not ask."""
+
+    backward = staticmethod(torch.autograd.function.once_differentiable(Swish.backward))
+
+
+class Detached(Swish):
+    """The slope is a constant for who differentiates it, forward or back."""
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad * Swish.slope(*(x.detach() for x in ctx.saved_tensors))
+
+
+class Unrecorded(Swish):
+    """The slope is a constant for who differentiates it back."""
+
+    @staticmethod
+    def backward(ctx, grad):
+        with torch.no_grad():
+            slope = Swish.slope(*ctx.saved_tensors)
+        return grad * slope
+
+
+class Forwards(Swish):
+    """The derivative forward is half of what it is."""
+
+    @staticmethod
+    def jvp(ctx, tangent):
+        return Swish.jvp(ctx, tangent) / 2
+
+
+def bent(kind):
+    return odd(lambda net, x: kind.apply(net.line(x) * net.extra))()
+
+
+def tangent(net, x):
+    """Value and slope of a tanh are there, its curvature is not."""
+    out = net.line(x) * net.extra
+    at = out.detach()
+    return at.tanh() + (1 - at.tanh() ** 2) * (out - at)
+
+
+def test_true_derivatives_of_one_s_own_are_those_of_torch_s():
+    theta = torch.linspace(-1, 1, 10).double()
+    x = reals(M, 3)
+    own, torchs = bent(Swish), odd(lambda net, x: F.silu(net.line(x) * net.extra))()
+    labels = torch.arange(M) % 2
+    np.testing.assert_allclose(
+        curvature.hessian(own, theta, x, labels), curvature.hessian(torchs, theta, x, labels)
+    )
+
+
+@pytest.mark.parametrize(
+    "make, what",
+    [
+        (lambda: bent(Once), "curvature .* slope changes"),
+        (lambda: bent(Detached), "curvature .* slope changes"),
+        (lambda: bent(Unrecorded), "curvature .* slope changes"),
+        (lambda: bent(Forwards), "slope .* output changes"),
+        (odd(tangent), "curvature .* slope changes"),
+    ],
+)
+def test_a_second_derivative_that_is_not_true_is_refused(make, what):
+    with pytest.raises(ValueError, match=f"forward must be differentiable .* got the {what}"):
+        make()
+
+
+def focal(out, y, held=False):
+    loss = F.cross_entropy(out, y)
+    chance = torch.exp(-loss)
+    return (1 - (chance.detach() if held else chance)) ** 2 * loss
+
+
+def weighed(out, y):
+    with torch.no_grad():
+        weight = 1 + out[0] ** 2
+    return weight * F.mse_loss(out, y)
+
+
+class Fading:
+    """A loss that remembers how often it was asked."""
+
+    calls = 0
+
+    def __call__(self, out, y):
+        self.calls += 1
+        return F.mse_loss(out, y) / self.calls
+
+
+@pytest.mark.parametrize(
+    "loss, options, words",
+    [
+        (partial(focal, held=True), dict(classes=3), "the slope .* where the output changes"),
+        (weighed, dict(targets=(3,)), "the (slope|curvature) .* changes by"),
+        (Fading(), dict(targets=(3,)), "the same number twice"),
+    ],
+)
+def test_a_loss_whose_gradient_is_not_true_is_refused(loss, options, words):
+    net = made(lambda: nn.Linear(4, 3))
+    with pytest.raises(ValueError, match=f"loss must .*{words}"):
+        networks.from_module(net, loss, **options)
+    model = networks.from_module(net, focal, classes=3)  # the same without a detach
+    theta, x, y = model.theta(net), reals(M, 4), torch.arange(M) % 3
+    here = theta.clone().requires_grad_()
+    scores = x @ here[:12].reshape(3, 4).T + here[12:]
+    told = sum(focal(out, one) for out, one in zip(scores, y, strict=True)) / M
+    (slope,) = torch.autograd.grad(told, here)
+    np.testing.assert_allclose(curvature.sample_gradients(model, theta, x, y).mean(0), slope)
+
+
+class First(nn.Module):
+    """What its first call leaves behind, in the layer or in something that the layer holds."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.line, self.kind, self.box = nn.Linear(3, 2), kind, SimpleNamespace(scale=None)
+        self.register_buffer("shift", torch.zeros(()))
+
+    def forward(self, x):
+        first, self.box.scale = self.box.scale is None, self.box.scale or 1.0
+        if self.kind == "scale" and first:
+            self.box.scale = float(x.std())
+        if self.kind == "buffer" and first:
+            self.shift = self.shift + 1
+        if self.kind == "weights" and first:
+            with torch.no_grad():
+                self.line.weight.mul_(2)
+        return self.line(x) * self.box.scale + self.shift
+
+
+@pytest.mark.parametrize(
+    "kind, words",
+    [
+        ("scale", "keep nothing of its first call"),
+        ("buffer", "keep nothing of its first call"),
+        ("weights", "not write to 'line.weight'"),
+    ],
+)
+def test_what_a_first_call_leaves_behind_is_refused(kind, words):
+    """Unless it is the user's own call, or the same whatever it was called with."""
+    with pytest.raises(ValueError, match=f"forward must {words}"):
+        networks.from_module(First(kind))
+    net, x = made(lambda: First(kind)), reals(M, 3)
+    told = net(x)
+    model = networks.from_module(net, "squared")
+    torch.testing.assert_close(model.outputs(model.theta(net), x), net(x))
+    torch.testing.assert_close(told, net(x))
+    assert networks.from_module(First("nothing")).size == 8
 
 
 def rows(out, y):

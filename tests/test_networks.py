@@ -185,6 +185,14 @@ def test_targets_are_what_the_model_takes():
         networks.logistic(6).loss(torch.zeros(6).double(), X, SIGNS.numpy())
 
 
+def test_whole_targets_of_any_size_keep_their_sign():
+    """Beyond 2⁵³ a float is as near, and beyond 2⁶³ int64 has no such number."""
+    big = np.array([2**63 + 2**12, 3], np.uint64)
+    assert networks.linear(6).targets(big).tolist() == [2.0**63 + 2**12, 3.0]
+    assert networks.linear(6).targets([2**63 - 1, 3]).tolist() == [2.0**63, 3.0]
+    assert networks.linear(6).targets([2**52 + 1, 3]).dtype == np.int64
+
+
 def test_targets_of_another_shape_are_not_broadcast():
     """A column of targets would give each sample the loss of all targets."""
     theta = torch.full((6,), 0.3).double()

@@ -27,6 +27,23 @@ def test_it_is_where_the_second_moment_neither_grows_nor_shrinks(outputs):
     assert growth(rows, rate, 1.001 * found) < 1 < growth(rows, rate, 0.999 * found)
 
 
+@pytest.mark.parametrize("decay", [0.05, 0.7])
+def test_weight_decay_is_in_the_curvature_of_every_sample(decay):
+    """The same as rows √λ along every axis, which the whole map knows as samples' own."""
+    rows = np.random.default_rng(2).standard_normal((5, 2, 4))
+    penalty = np.broadcast_to(np.sqrt(decay) * np.eye(4), (5, 4, 4))
+    whole, rate = np.concatenate([rows, penalty], axis=1), 0.2
+    found = smallest_batch(rows, learning_rate=rate, weight_decay=decay, tolerance=1e-9)
+    assert growth(whole, rate, 1.001 * found) < 1 < growth(whole, rate, 0.999 * found)
+    assert found == pytest.approx(smallest_batch(whole, learning_rate=rate, tolerance=1e-9))
+    top = np.linalg.eigvalsh(np.einsum("mki,mkj->ij", rows, rows) / 5)[-1]
+    for edge in (1.99, 2.01):
+        got = smallest_batch(rows, learning_rate=edge / (top + decay), weight_decay=decay)
+        assert np.isinf(got) == (edge > 2)
+    with pytest.raises(ValueError, match="weight_decay must be"):
+        smallest_batch(rows, learning_rate=rate, weight_decay=-decay)
+
+
 @pytest.mark.parametrize("root", [(0.7, 1.9, 1.2, 2.3), (1.21, 1.19, 1.2, 1.23)])
 def test_one_direction_in_closed_form(root):
     """With samples that nearly agree B* is a ten-thousandth, and not zero."""
