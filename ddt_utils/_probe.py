@@ -192,10 +192,10 @@ def _smooth(forward, blocks, x):
                 "or freeze it with requires_grad_(False)"
             )
     with derivatives():
-        _true(value, lambda t: at(t, blocks))
+        _true(value, lambda t: at(t, blocks), moves)
 
 
-def _true(value, at):
+def _true(value, at, moves):
     """Refuse a gradient that is not what the output changes by, as behind a detach().
 
     Differences over a step and over half of it tell a smooth place from a kink.
@@ -204,13 +204,11 @@ def _true(value, at):
         ValueError: such a gradient.
     """
     import torch
-    from torch.func import jvp, vjp
+    from torch.func import grad_and_value
 
-    one = torch.ones((), dtype=torch.float64)
     for place in (0.2, 0.5, 0.9):
-        here, along = jvp(at, (place * one,), (one,))
-        level, back = vjp(value, here)
-        told = float(sum((part * along[name]).sum() for name, part in back(one)[0].items()))
+        slope, level = grad_and_value(value)(at(place))
+        told = float(sum((part * moves[name]).sum() for name, part in slope.items()))
         with torch.no_grad():
             rises = [
                 float(value(at(place + far)) - value(at(place - far))) / (2 * far)
