@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ddt_utils import _checks
-from ddt_utils.model import differentiable, known_targets
+from ddt_utils.model import alone, differentiable, known_targets
 
 _ENTRIES = 2**24  # of the arrays that are worked on at once, 128 MB
 
@@ -63,7 +63,7 @@ class Derivatives:
         from torch.func import hessian, vmap
 
         n = theta.shape[-1]
-        with differentiable(), known_targets():
+        with differentiable(), known_targets(), alone():
             one = hessian(lambda t: self.model.loss(t, self.x, self.y))
             return vmap(one, chunk_size=max(1, _ENTRIES // (n * (n + self.x.numel()))))(theta)
 
@@ -243,7 +243,7 @@ def places(name: str, model, values):
     remedy = f"{model.name} has {model.size} parameters"
     found = _checks.array(name, getattr(values, "location", values), remedy=remedy)
     found = found[None] if found.ndim == 1 else found
-    if not len(found):
+    if found.ndim and not len(found):
         raise ValueError(f"{name} must not be empty, got shape {found.shape}; {remedy}")
     found = _checks.array(name, found, shape=(None, model.size), remedy=remedy)
     with differentiable():

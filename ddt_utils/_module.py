@@ -145,7 +145,7 @@ class OutputLoss:
                 raise ValueError(
                     f"loss must take one sample's output of shape {shapes[0]} and target of shape "
                     f"{shapes[1]} and return a tensor, got: {_short(error)}; give targets= the "
-                    "shape that it takes"
+                    "shape that it takes, for torch's losses often that of the output"
                 ) from error
             if found.numel() != math.prod(lead):
                 raise ValueError(

@@ -106,7 +106,8 @@ def least_action(process, start, end, *, through=None, links: int = 32) -> Least
     Args:
         process: :class:`Diffusion`, :func:`minibatches`, :class:`SampleGradients` or
             :class:`Cumulants`.
-        start: where the curve begins, usually a minimum: n numbers or a critical point.
+        start: where the curve begins, usually a minimum: n numbers, on a line one number will do,
+            or a critical point.
         end: where it ends.
         through: one point (n,) or several (k, n) that the first guess passes; by default it is
             straight, bent by a fiftieth of its length so that it cannot rest on an axis of
@@ -229,11 +230,14 @@ def _ends(process, start, end):
             f"process must be a Diffusion, minibatches, SampleGradients or Cumulants, got "
             f"{process!r}; wrap the landscape and the noise in one"
         )
-    shape = (process.dimension,)
-    start, end = (
-        _checks.array(name, getattr(place, "location", place), shape=shape)
-        for name, place in (("start", start), ("end", end))
-    )
+    shape, given = (process.dimension,), {"start": start, "end": end}
+    places = {name: getattr(place, "location", place) for name, place in given.items()}
+    if process.dimension == 1:  # a number is a place
+        places = {
+            name: place if np.ndim(place) else [_checks.number(name, place)]
+            for name, place in places.items()
+        }
+    start, end = (_checks.array(name, place, shape=shape) for name, place in places.items())
     if np.array_equal(start, end):
         raise ValueError(
             f"start and end must be different points, got {start} twice; the end is a saddle, or "

@@ -16,7 +16,7 @@ import math
 import numpy as np
 
 from ddt_utils import _checks, _derivatives
-from ddt_utils.model import differentiable
+from ddt_utils.model import alone, differentiable
 
 #: A whole (n, n) matrix of more parameters than this is refused; it would take 800 MB.
 LARGEST = 10_000
@@ -169,7 +169,7 @@ def fisher(model, theta, x, *, chunk: int | None = None) -> np.ndarray:
     x = model.inputs(x)
     kind = np.int64 if model.classes or not model.target_shape else float
     labels = np.zeros((len(x), *(size or 1 for size in model.target_shape)), kind)
-    with differentiable():
+    with differentiable(), alone():
         theta, x, y = _checked(model, theta, x, labels, whole=True)
         shape = model.outputs(theta, x[:1]).shape[1:]
         total, rows = 0.0, _rows(chunk, _ENTRIES // (len(theta) * math.prod(shape)))
@@ -310,7 +310,8 @@ def _products(model, theta, x, y, vectors, chunk):
         return jvp(grad(lambda t: model.loss(t, x, y)), (theta,), (vector,))[1]
 
     columns = _columns(theta, vectors)
-    found = vmap(along, chunk_size=_rows(chunk, _ENTRIES // x.numel()))(columns)
+    with alone():
+        found = vmap(along, chunk_size=_rows(chunk, _ENTRIES // x.numel()))(columns)
     return _checks.derivative(found).T.reshape(np.shape(vectors))
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from ddt_utils import _checks, curvature
 from ddt_utils._derivatives import derivatives, of_any_label, output_loss, place
 from ddt_utils._layers import Layers
-from ddt_utils.model import differentiable
+from ddt_utils.model import alone, differentiable
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +121,7 @@ def fisher_rao(model, theta, x, y) -> float:
 
     at = derivatives(model, x, y)
     here = place("theta", model, theta)
-    with differentiable():
+    with differentiable(), alone():
         out, moved = jvp(lambda t: model.outputs(t, at.x), (here,), (here,))
         loss = output_loss(model, out.shape[1:])
 

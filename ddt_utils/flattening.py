@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ddt_utils import _checks
-from ddt_utils._derivatives import derivatives, places
+from ddt_utils._derivatives import alone, derivatives, places
 
 _SOFT = 1e-6  # a cloud is carried along directions of less or negative curvature as along this one
 
@@ -99,7 +99,8 @@ def flow(
 
     def traced(place):
         one = hessian(lambda t: at.model.loss(t, at.x, at.y))
-        return vmap(lambda t: torch.trace(one(t)))(place)
+        with alone():
+            return vmap(lambda t: torch.trace(one(t)))(place)
 
     if trace is not None:
         shape = tuple(np.shape(trace(theta))) if callable(trace) else trace
@@ -174,7 +175,8 @@ def cloud_flow(
     pulled = vmap(grad(with_cloud, has_aux=True))
     cloud = theta.new_zeros(len(theta), model.size, model.size)
     for _ in range(count):
-        slope, bend = pulled(theta, cloud)
+        with alone():
+            slope, bend = pulled(theta, cloud)
         values, axes = torch.linalg.eigh(bend)
         values = values.clamp(min=_SOFT)
         pair = values[:, :, None] + values[:, None, :]

@@ -10,6 +10,7 @@ row of numbers, such as a picture, is for the models of :mod:`.modules`.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -20,6 +21,7 @@ import numpy as np
 from ddt_utils import _checks, _meeting, losses, streams
 
 _KNOWN: ContextVar[bool] = ContextVar("targets were checked before", default=False)
+_ALONE = threading.RLock()
 
 
 @contextmanager
@@ -57,6 +59,21 @@ def differentiable():
     import torch
 
     with torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
+@contextmanager
+def alone():
+    """Within it no other thread is: torch's forward mode and random generator serve all threads.
+
+    A derivative that is taken forward while another thread takes one may be wrong without an error.
+
+    Example:
+        >>> with alone(), alone():
+        ...     "a thread does not wait for itself"
+        'a thread does not wait for itself'
+    """
+    with _ALONE:
         yield
 
 
@@ -201,10 +218,15 @@ class Model:
         Raises:
             ValueError: another shape, a number that is not finite, or none of the model's classes.
         """
-        found = _checks.array("y", _checks.as_numbers(y), shape=(samples, *self.target_shape))
+        takes = f"so {self.name} takes its targets"
+        if getattr(y, "ndim", 1) == 2 and not self.target_shape:
+            takes += "; give y[:, 0] of one column, y.argmax(1) of a column for each class"
+        given, shape = _checks.as_numbers(y), (samples, *self.target_shape)
+        found = _checks.array("y", given, shape=shape, finite=False, remedy=takes)
+        found = _checks.array("y", found, remedy="leave such samples out")
         if self.classes:
             return _checks.classes("y", found, self.classes)
-        whole = np.asarray(_checks.as_numbers(y)).dtype.kind in "iu"
+        whole = np.asarray(given).dtype.kind in "iu"
         small = np.abs(found).max(initial=0.0) < 2.0**53  # beyond, a float is no other number
         return found.astype(np.int64) if whole and small else found
 

@@ -72,7 +72,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ddt_utils import _checks, _module, _own_loss, _probe, losses, streams
-from ddt_utils.model import Model, differentiable
+from ddt_utils.model import Model, alone, differentiable
 
 _LOSSES = ("cross entropy", "squared")
 
@@ -197,7 +197,7 @@ class ModuleModel(Model):
 
         count = _checks.whole("replicas", replicas, least=1)
         made, draws = copy.deepcopy(self.forward.module), []
-        with torch.random.fork_rng(devices=[]):
+        with alone(), torch.random.fork_rng(devices=[]):
             for i in range(count):
                 key = streams.stream(seed, "initial", i).integers(2**63 - 1)
                 torch.manual_seed(int(key))
@@ -245,7 +245,8 @@ def from_module(
             output and target that returns one number, such as torch's ``smooth_l1_loss``.
         inputs: shape of one sample, such as (1, 28, 28); by default (d,), with d from the first
             linear layer.
-        targets: shape of one target, for a loss of one's own; by default (), a number.
+        targets: shape of one target, for a loss of one's own; by default (), a number. Torch's
+            losses take targets of the shape of the output: of one output that is (1,).
         classes: how many classes the targets number, for a loss of one's own; 0 for real numbers.
         weight_decay: λ; the loss has the term :math:`\frac\lambda2|\theta|^2`.
         name: for messages and captions; by default the class and the number of parameters.
@@ -270,7 +271,7 @@ def from_module(
         >>> curvature.hessian(model, model.theta(net), x, y).shape
         (75, 75)
     """
-    with differentiable():
+    with differentiable(), alone():
         return _made(module, loss, inputs, targets, classes, weight_decay, name)
 
 
@@ -347,15 +348,17 @@ def _loss(loss, shape, targets, classes):
         count = _checks.whole("classes", classes)
         return _module.OutputLoss(loss, len(shape), len(found), own=True), found, count
     _checks.choice("loss", loss, _LOSSES, remedy="or give a function of one output and one target")
-    if targets is not None or classes:
-        raise ValueError(
-            f"targets and classes must be left out for {loss!r}, which knows them, got {targets} "
-            f"and {classes}"
-        )
     if loss == "squared":
-        found = () if math.prod(shape) == 1 else shape
-        return _module.OutputLoss(losses.squared, len(shape), len(found), flat=True), found, 0
-    single = shape[-1] == 1
-    kind = losses.binary_cross_entropy if single else losses.cross_entropy
-    found = shape[:-1]
-    return _module.OutputLoss(kind, len(shape), len(found)), found, max(2, shape[-1])
+        found, count = () if math.prod(shape) == 1 else shape, 0
+        made = _module.OutputLoss(losses.squared, len(shape), len(found), flat=True)
+    else:
+        found, count = shape[:-1], max(2, shape[-1])
+        kind = losses.binary_cross_entropy if shape[-1] == 1 else losses.cross_entropy
+        made = _module.OutputLoss(kind, len(shape), len(found))
+    asked = found if targets is None else _shape("targets", targets)
+    if asked != found or _checks.whole("classes", classes) not in (0, count):
+        raise ValueError(
+            f"targets and classes must be left out for {loss!r}, which knows them: {found} and "
+            f"{count} for outputs of shape {shape}, got {targets} and {classes}"
+        )
+    return made, found, count

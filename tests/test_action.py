@@ -38,6 +38,19 @@ def points_of(landscape):
     return critical.minima(landscape)[0], critical.saddles(landscape)[0]
 
 
+@pytest.mark.parametrize("start, end", [(-1, 0), (np.float32(-1), sp.Integer(0)), ([-1], 0.0)])
+def test_a_number_is_a_place_on_a_line(start, end):
+    process = Diffusion(catalog.quartic(), WhiteNoise(0.07))
+    found = least_action(process, start, end)
+    assert found.value == pytest.approx(0.25 / 0.07, rel=1e-8)
+    assert np.array_equal(found.points, least_action(process, [-1.0], [0.0]).points)
+    for wrong in ("-1", None, True, 1j):
+        with pytest.raises(ValueError, match="start must be a finite real number"):
+            least_action(process, wrong, end)
+    with pytest.raises(ValueError, match=r"start must be an array of shape \(2\), got shape \(\)"):
+        least_action(Diffusion(PLANE, WhiteNoise(0.07)), -1, end)
+
+
 # --- diffusions ----------------------------------------------------------------------------------
 
 

@@ -601,6 +601,9 @@ LINE = nn.Linear(3, 2)
         (lambda: networks.from_module(LINE, inputs=(0,)), "inputs must be a whole number, 1"),
         (lambda: networks.from_module(LINE, "hinge"), "loss must be one of .*, got 'hinge'; or"),
         (lambda: networks.from_module(LINE, targets=(2,)), "targets and classes must be left out"),
+        (lambda: networks.from_module(LINE, classes=3), "which knows them: .. and 2 for .*and 3"),
+        (lambda: networks.from_module(LINE, "squared", targets=(3,)), "knows them: .2,. and 0 for"),
+        (lambda: networks.from_module(LINE, F.binary_cross_entropy), "often that of the output"),
         (lambda: networks.from_module(LINE, rows, targets=(2,)), "return one number for a"),
         (lambda: networks.from_module(LINE, lambda out, y: out.argmax().double()), "no argmax in"),
         (lambda: networks.from_module(LINE, F.huber_loss, targets=(2,)), "smooth_l1_loss for hub"),
@@ -646,6 +649,21 @@ LINE = nn.Linear(3, 2)
 def test_errors(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    "loss, told",
+    [
+        ("cross entropy", dict(classes=2)),
+        ("cross entropy", dict(classes=2, targets=())),
+        ("squared", dict(targets=(2,))),
+        ("squared", dict(targets=2, classes=0)),
+    ],
+)
+def test_what_a_named_loss_knows_may_be_said_too(loss, told):
+    said, plain = networks.from_module(LINE, loss, **told), networks.from_module(LINE, loss)
+    assert provenance.digest(dict(model=said)) == provenance.digest(dict(model=plain))
+    assert said.classes == plain.classes and said.target_shape == plain.target_shape
 
 
 def test_what_is_nearly_refused_is_right():

@@ -1,12 +1,22 @@
 """Models against torch.nn, closed forms and each other."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from ddt_utils import curvature, flatness, losses, networks, passes, stability
+from ddt_utils import (
+    _derivatives,
+    curvature,
+    flatness,
+    flattening,
+    losses,
+    networks,
+    passes,
+    stability,
+)
 from ddt_utils.replicas import SGD, Replicas
 
 RNG = np.random.default_rng(5)
@@ -191,6 +201,46 @@ def test_whole_targets_of_any_size_keep_their_sign():
     assert networks.linear(6).targets(big).tolist() == [2.0**63 + 2**12, 3.0]
     assert networks.linear(6).targets([2**63 - 1, 3]).tolist() == [2.0**63, 3.0]
     assert networks.linear(6).targets([2**52 + 1, 3]).dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    "y, remedy",
+    [
+        (REALS[:, None], r"got shape \(12, 1\); so linear .*; give y\[:, 0\] of one column"),
+        (np.eye(12)[:, :3], r"got shape \(12, 3\); so linear .* y.argmax\(1\) of a column for"),
+        (REALS.tolist() + [np.nan], "got nan at .12.; leave such samples out"),
+    ],
+)
+def test_targets_of_another_shape_meet_with_a_remedy(y, remedy):
+    with pytest.raises(ValueError, match=remedy):
+        networks.linear(6).targets(y)
+
+
+TANH = networks.fully_connected((6, 5, 4, 3))
+LINES = torch.nn.Sequential(torch.nn.Linear(6, 4), torch.nn.Tanh(), torch.nn.Linear(4, 3))
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda t: curvature.hessian(TANH, t, X, CLASSES),
+        lambda t: curvature.hessian_vector_product(TANH, t, X, CLASSES, t),
+        lambda t: curvature.fisher(TANH, t, X),
+        lambda t: flatness.fisher_rao(TANH, t, X, CLASSES),
+        lambda t: _derivatives.derivatives(TANH, X, CLASSES).bends(t[None]).numpy(),
+        lambda t: flattening.flow(TANH, t, X, CLASSES, ratio=0.3, time=0.4).numpy(),
+        lambda t: flattening.cloud_flow(TANH, t, X, CLASSES, ratio=0.3, time=0.5).theta.numpy(),
+        lambda t: networks.from_module(LINES).initial(2, seed=int(1e6 * abs(t[0]))).numpy(),
+    ],
+)
+def test_threads_find_what_one_finds(ask):
+    """Torch has one forward mode and one random generator for all threads."""
+    places = TANH.initial(5, seed=3)
+    alone = [ask(t) for t in places]
+    with ThreadPoolExecutor(5) as pool:
+        for _ in range(4):
+            for one, other in zip(alone, pool.map(ask, places), strict=True):
+                np.testing.assert_array_equal(one, other)
 
 
 def test_targets_of_another_shape_are_not_broadcast():
