@@ -94,13 +94,7 @@ class FokkerPlanck:
                 values that do not broadcast to the shape of the grid.
         """
         values, density = _checks.array("values", values), self._shaped(density)
-        remedy = "give f at operator.points, one function at a time"
-        shape = _shapes.common(("values", "the grid"), (values, density), remedy)
-        if np.prod(shape) != density.size:
-            raise ValueError(
-                f"values must have the shape of the grid {density.shape}, got {values.shape}; "
-                f"{remedy}"
-            )
+        _shapes.require_within(density.shape, values, "give f at points, one function at a time")
         return float(np.sum(values * density * self.volumes))
 
     def probability(self, condition, density) -> float:

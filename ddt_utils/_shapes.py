@@ -47,6 +47,24 @@ def common(names, arrays, remedy: str = _REMEDY) -> tuple[int, ...]:
         raise ValueError(_apart(names, arrays, remedy)) from None
 
 
+def require_within(shape, values, remedy: str) -> None:
+    """Refuse values that broadcast to more than a shape, over which a sum would add them up.
+
+    Args:
+        shape: of the grid.
+        values: an array.
+        remedy: what to do about another shape.
+
+    Raises:
+        ValueError: they do not fit, or are more.
+    """
+    grid = np.empty(shape)
+    if np.prod(common(("values", "the grid"), (values, grid), remedy)) != grid.size:
+        raise ValueError(
+            f"values must have the shape of the grid {shape}, got {values.shape}; {remedy}"
+        )
+
+
 def _apart(names, arrays, remedy):
     names = list(map(str, names))
     shapes = zip(names, arrays, strict=True)
