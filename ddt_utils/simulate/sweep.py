@@ -70,7 +70,6 @@ def sweep(
             cells = {T: Problem(well, noise.HessianNoise(2 * T, 1, floor=0.1), start=-1,
                                 exit=x > 0, step=0.01) for T in (0.1, 0.05, 0.025)}
             if __name__ == "__main__":
-                if __name__ == "__main__":
                 found = sweep(cells, walkers=1_000_000, seed=1, folder="sweep")
     """
     from tqdm import tqdm
