@@ -86,10 +86,10 @@ def critical_points(
         longest: step, a distance in θ.
 
     Returns:
-        The different points that were reached, by loss; none, if no start came to rest: train
-        longer, or allow more iterations. A point with a zero eigenvalue is none, as in a continuum
-        of minima; then break the symmetry, for most by a ``weight_decay`` of the model. With it the
-        weights that lead into a normalisation have no minimum either; normalise inputs alone.
+        The different points that were reached, by loss; none, if no start came to rest; then
+        train longer, or allow more iterations. A point with a zero eigenvalue is none, as in a
+        continuum of minima; then break the symmetry, for most by a ``weight_decay`` of the model.
+        With it weights that lead into a normalisation have no minimum; normalise inputs alone.
 
     Raises:
         ValueError: shapes or numbers that do not fit.
@@ -190,7 +190,8 @@ def exits(
         minimum: a critical point, or its place, shape (n,).
         x: inputs, shape (m, d).
         y: targets, shape (m,).
-        starts: places near the minimum (R, n), or where short training with noise led.
+        starts: places near the minimum (R, n), or where short training with noise led; for a first
+            look some random ones, about the size of a weight away.
         images: a function that gives all images of a point under the symmetries of the network,
             shape (n,) → (k, n), such as exchanged units. A saddle around an image of the minimum
             then counts as one around it.

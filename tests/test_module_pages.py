@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from bs4 import BeautifulSoup
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -146,3 +147,17 @@ def test_the_default_of_a_field_is_no_method():
     assert skipped("rule") and not skipped("times") and not skipped("limit")
     rule = inspect.getattr_static(Problem, "rule")
     assert not module_pages.foreign_defaults(None, "module", "a", rule, False, None)
+
+
+def test_what_is_copied_of_an_example_is_python():
+    from pygments import highlight
+    from pygments.formatters import HtmlFormatter
+    from pygments.lexers import PythonConsoleLexer
+
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["sphinx"]["config"]
+    text = ">>> def f(a):\n...     return a + 1\n>>> f(2)\n3\n>>> f(4)\n5\n"
+    page = BeautifulSoup(highlight(text, PythonConsoleLexer(), HtmlFormatter()), "html.parser")
+    for piece in page.select(config["copybutton_exclude"]):
+        piece.decompose()
+    lines = [line for line in page.pre.get_text().splitlines() if line.strip()]
+    assert lines == ["def f(a):", "    return a + 1", "f(2)", "f(4)"]

@@ -4,10 +4,9 @@ Conventions: a is the minimum, b the saddle, :math:`\Delta L = L(b) - L(a)` the 
 :math:`\tau` the mean time to reach *the other valley*. The first passage to the saddle itself takes
 :math:`\tau/2`, but only in the limit :math:`D \to 0`.
 
-Each formula is one SymPy expression, from which the number and the LaTeX are both made. Escape
-times of a given diffusion stand in ``diffusion``, those of SGD in ``sgd``, the shares of several
-valleys in ``valleys``. Arguments that are no finite real numbers, or have the wrong sign, are
-refused with a ValueError that says which, and what to do.
+Each formula is one SymPy expression, from which the number and the LaTeX are both made; the
+times are a :class:`Prediction`, whose ``value`` is in units of t. Arguments that are no finite real
+numbers, or have the wrong sign, are refused with a ValueError that says which, and what to do.
 """
 
 from ddt_utils.theory.diffusion import (
