@@ -329,10 +329,10 @@ def test_in_the_plane_the_step_leaves_from_the_other_side_too():
         -sp.log(inside) / 2, place, tilt, learning_rate=0.2, batch_size=3, tails=inside
     )
     way = np.array([np.cos(0.7), np.sin(0.7)])
-    found, by_hand = jump_action(process, [0, 0], 0.75 * way, links=8), jump_by_hand(0.5, 0.75)
+    found, by_hand = jump_action(process, [0, 0], 0.75 * way, links=4), jump_by_hand(0.5, 0.75)
     assert found.value == pytest.approx(15 * by_hand.fun, rel=1e-5)
     np.testing.assert_allclose(found.points[-2], by_hand.x * way, atol=2e-3)
-    climb = least_action(process, [0, 0], 0.75 * way, links=8)
+    climb = least_action(process, [0, 0], 0.75 * way, links=4)
     assert climb.value == pytest.approx(15 * 0.75**2 / 0.25, rel=1e-6)
 
 
