@@ -1,6 +1,7 @@
 """What several tests share: the tools of the repository, importable by name, and a browser."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # begun in the background: programs that
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # are started must heed an interrupt
 
 # what `make quick` leaves to `make test`: most of the time, or the built book
 SLOW = """

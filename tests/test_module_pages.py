@@ -150,13 +150,11 @@ def test_the_default_of_a_field_is_no_method():
 
 
 def test_what_is_copied_of_an_example_is_python():
-    from pygments import highlight
-    from pygments.formatters import HtmlFormatter
-    from pygments.lexers import PythonConsoleLexer
+    from sphinx.highlighting import PygmentsBridge
 
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["sphinx"]["config"]
     text = ">>> def f(a):\n...     return a + 1\n>>> f(2)\n3\n>>> f(4)\n5\n"
-    page = BeautifulSoup(highlight(text, PythonConsoleLexer(), HtmlFormatter()), "html.parser")
+    page = BeautifulSoup(PygmentsBridge().highlight_block(text, "pycon"), "html.parser")
     for piece in page.select(config["copybutton_exclude"]):
         piece.decompose()
     lines = [line for line in page.pre.get_text().splitlines() if line.strip()]
