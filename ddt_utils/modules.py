@@ -51,6 +51,9 @@ Example:
     >>> round(told), bool(abs(found.mean - told) < 3 * found.stderr)
     (178, True)
 
+    The formula is the limit of weak noise. In many soft directions four D are no high barrier, and
+    found may be several times told: ask at two strengths whether the ratio settles.
+
     With SGD theories differ in the exponent S of ln τ ≈ S; ``replicas.SGD`` in the place of
     ``sgld`` measures it, as the slope of ln τ in the batch size:
 
