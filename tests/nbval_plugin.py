@@ -1,9 +1,11 @@
 """nbval compares text; figures are covered by cells that print the plotted numbers."""
 
-import json
+import sys
 from pathlib import Path
 
-BOOK = Path(__file__).resolve().parent.parent / "book"
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
+
+import notebooks
 
 
 def pytest_collectstart(collector):
@@ -13,6 +15,6 @@ def pytest_collectstart(collector):
 
 def pytest_collection_modifyitems(items):
     """The longest chapters first, so that no worker begins one when the others are done."""
-    took = json.loads((BOOK / "runtimes.json").read_text(encoding="utf-8"))["pages"]
-    took = {BOOK / f"{name}.ipynb": seconds for name, seconds in took.items()}
+    took = notebooks.run_times(notebooks.RUNTIMES)
+    took = {notebooks.BOOK / f"{name}.ipynb": seconds for name, seconds in took.items()}
     items.sort(key=lambda item: -took.get(item.path, 0))
